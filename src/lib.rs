@@ -1,0 +1,11 @@
+//! placeholder
+#![allow(dead_code, unused_variables)] // until all parts have landed
+
+mod cancel;
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod hash;
+pub mod manager;
+pub mod position;
+pub use cancel::CancelToken;
