@@ -1,0 +1,56 @@
+//! What a handler of a `ploke/*` request is.
+
+use std::sync::Arc;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::session::Session;
+use crate::{CancelToken, protocol::FileChange};
+
+/// A `ploke/*` request: its params are decoded as typed, `run` works on a blocking thread.
+pub(crate) trait Method {
+    const NAME: &'static str;
+    type Params: DeserializeOwned;
+    type Result: Serialize;
+
+    fn run(call: &Call, params: Self::Params) -> Result<Reply<Self::Result>, RpcError>;
+}
+
+/// One request in flight.
+pub(crate) struct Call {
+    pub session: Arc<Session>,
+    pub id: RequestId,
+    pub cancel: CancelToken,
+}
+
+/// What a handler answers.
+pub(crate) struct Reply<R> {
+    pub result: R,
+    /// Changes the request made: queued as `ploke/fileChanged` right before the response.
+    pub changes: Vec<FileChange>,
+}
+
+impl<R> From<R> for Reply<R> {
+    fn from(result: R) -> Self {
+        Self { result, changes: Vec::new() }
+    }
+}
+
+/// Id of a request of this connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
+pub(crate) enum RequestId {
+    Number(i64),
+    String(String),
+    Null,
+}
+
+/// The error member of a response.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct RpcError {
+    pub code: i64,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
