@@ -2,10 +2,13 @@
 #![allow(dead_code, unused_variables)] // until all parts have landed
 
 mod cancel;
+mod disk;
 pub mod engine;
 pub mod error;
 pub mod events;
 pub mod hash;
 pub mod manager;
 pub mod position;
+pub mod roots;
+mod temp_name;
 pub use cancel::CancelToken;
