@@ -8,4 +8,5 @@ pub mod events;
 pub mod hash;
 pub mod manager;
 pub mod position;
+pub mod splice;
 pub use cancel::CancelToken;
