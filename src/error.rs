@@ -102,6 +102,8 @@ pub enum IoErrorKind {
     Os { operation: &'static str, source: Arc<std::io::Error> },
     #[error("{0} is not supported")]
     NotSupported(&'static str),
+    #[error("{0}")]
+    InvalidSetting(String),
     #[error("the manager has been shut down")]
     ShutDown,
     #[error("internal error: {0}")]

@@ -10,5 +10,6 @@ pub mod hash;
 pub mod manager;
 pub mod position;
 pub mod roots;
+pub mod splice;
 mod temp_name;
 pub use cancel::CancelToken;

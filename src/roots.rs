@@ -290,11 +290,8 @@ impl<'a> Resolver<'a> {
         let mut walk = Walk::new(origin, rest);
         walk.run().map_err(Look::Failed)?;
         let real = walk.real();
-        let refusal = if walk.links == 0 {
-            IoErrorKind::OutsideRoots { no_roots: false }
-        } else {
-            IoErrorKind::SymlinkDenied
-        };
+        let refusal =
+            if walk.links == 0 { IoErrorKind::OutsideRoots { no_roots: false } } else { IoErrorKind::SymlinkDenied };
         match (self.roots.policy, self.roots.locate_real(&real)) {
             (SymlinkPolicy::Follow, Some((root, rest))) => Ok((root.clone(), rest.to_path_buf())),
             (SymlinkPolicy::DenyCrossRoot, Some(_)) => match real.strip_prefix(&origin.real) {
@@ -406,7 +403,8 @@ impl Walk {
     }
 
     fn restart_at_top(&mut self, path: &Path) -> io::Result<()> {
-        let top: PathBuf = path.components().take_while(|c| matches!(c, Component::Prefix(_) | Component::RootDir)).collect();
+        let top: PathBuf =
+            path.components().take_while(|c| matches!(c, Component::Prefix(_) | Component::RootDir)).collect();
         self.base_dir = Arc::new(Dir::open_absolute(&top)?);
         self.base = top;
         self.stack.clear();

@@ -217,7 +217,10 @@ impl Disk for OsDisk {
         copy_extended_attributes(from, to, &mut lost)?;
         // Last, because a change of owner and an ACL both change the mode. A set-id bit is no use to another owner.
         let mut mode = old.mode() & 0o7777;
-        if !lost.is_empty() && mode & 0o6000 != 0 && lost.iter().any(|l| l.starts_with("owner") || l.starts_with("group")) {
+        if !lost.is_empty()
+            && mode & 0o6000 != 0
+            && lost.iter().any(|l| l.starts_with("owner") || l.starts_with("group"))
+        {
             mode &= 0o1777;
             lost.push("set-user-ID and set-group-ID".into());
         }

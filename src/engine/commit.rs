@@ -12,7 +12,9 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::{Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus, parallel, plan::PlannedFile, plan::Targets};
+use super::{
+    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus, parallel, plan::PlannedFile, plan::Targets,
+};
 use crate::{
     CancelToken,
     disk::{Dir, Disk, NewFileAccess, write_all},
@@ -37,11 +39,11 @@ impl Engine {
         let failed = files.iter().any(PlannedFile::has_failed);
         let nothing_to_write = files.iter().all(|file| file.new.is_none());
         if request.dry_run || nothing_to_write || (failed && request.atomicity == Atomicity::Transaction) {
-            return outcome(request, files, request.durability);
+            return outcome(request, targets, files, request.durability);
         }
         if !cancel.begin_commit() {
             fail_all(&mut files, &IoErrorKind::Cancelled);
-            return outcome(request, files, request.durability);
+            return outcome(request, targets, files, request.durability);
         }
         let reached = match request.atomicity {
             Atomicity::Transaction => self.commit(&mut files, request.durability),
@@ -50,7 +52,7 @@ impl Engine {
                 each.fold(request.durability, weaker)
             }
         };
-        outcome(request, files, reached)
+        outcome(request, targets, files, reached)
     }
 
     /// Writes all of these files, or none if something fails before the first rename; says how durable they are.
@@ -99,7 +101,8 @@ impl Engine {
     ) -> Result<Prepared<'_>, IoError> {
         let _permit = self.permits.acquire();
         let failed = |operation| move |error| IoError::os(path.relative(), operation, error);
-        let mut prepared = Prepared { disk: &*self.disk, dirs: Vec::new(), made: Vec::new(), temp: None, warnings: Vec::new() };
+        let mut prepared =
+            Prepared { disk: &*self.disk, dirs: Vec::new(), made: Vec::new(), temp: None, warnings: Vec::new() };
         let dir = match path.dir() {
             Err(error) if file.create_parents && error.kind() == io::ErrorKind::NotFound => {
                 prepared.make_parents(path).map_err(failed("create the parent directories"))?
@@ -112,8 +115,9 @@ impl Engine {
         let temp = self.disk.create(&dir, &name, access).map_err(failed("create a temporary file"))?;
         prepared.temp = Some((dir, name));
         write_all(&*self.disk, &temp, content).map_err(failed("write"))?;
-        if let Some(original) = &file.original {
-            let lost = self.disk.copy_metadata(&original.file, &temp).map_err(failed("copy the metadata"))?;
+        if file.original.is_some() {
+            let original = path.open().map_err(failed("open"))?;
+            let lost = self.disk.copy_metadata(&original, &temp).map_err(failed("copy the metadata"))?;
             if !lost.is_empty() {
                 prepared.warnings.push(Warning::MetadataNotPreserved(lost));
             }
@@ -132,7 +136,8 @@ impl Engine {
         if now == original.stat {
             return Ok(());
         }
-        let actual = self.read_file(path).ok().map(|content| ActualHashes { content: content.hash, tracking: None });
+        let actual =
+            self.read_file(path).ok().map(|(content, _)| ActualHashes { content: content.hash, tracking: None });
         Err(IoError::new(path.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
     }
 
@@ -164,7 +169,8 @@ impl Engine {
         dirs.sort_by_key(|dir| dir.id());
         dirs.dedup_by_key(|dir| dir.id());
         let synced = parallel::map(&dirs, self.threads, |dir| self.disk.sync_dir(dir));
-        let failures: Vec<_> = dirs.iter().zip(synced).filter_map(|(dir, result)| Some((dir.id(), result.err()?))).collect();
+        let failures: Vec<_> =
+            dirs.iter().zip(synced).filter_map(|(dir, result)| Some((dir.id(), result.err()?))).collect();
         for (file, dirs) in written {
             if let Some((_, error)) = failures.iter().find(|(id, _)| dirs.iter().any(|dir| dir.id() == *id)) {
                 file.outcome.warnings.push(Warning::DurabilityUnknown(error.to_string()));
@@ -248,7 +254,12 @@ fn fail_all(files: &mut [PlannedFile], kind: &IoErrorKind) {
     }
 }
 
-fn outcome(request: &EditRequest, mut files: Vec<PlannedFile>, durability: Durability) -> EditOutcome {
+fn outcome(
+    request: &EditRequest,
+    targets: Targets,
+    mut files: Vec<PlannedFile>,
+    durability: Durability,
+) -> EditOutcome {
     let failed_change = files.iter().filter(|file| file.has_failed()).map(|file| file.change).min();
     let applied = failed_change.is_none() && !request.dry_run;
     let touched = files.iter().any(|file| file.outcome.status == FileStatus::Applied);
@@ -256,5 +267,6 @@ fn outcome(request: &EditRequest, mut files: Vec<PlannedFile>, durability: Durab
         files.iter_mut().for_each(PlannedFile::mark_not_applied);
     }
     let durability = if touched { durability } else { request.durability };
-    EditOutcome { applied, failed_change, durability, files: files.into_iter().map(|file| file.outcome).collect() }
+    let files = files.into_iter().map(|file| file.outcome).collect();
+    EditOutcome { applied, failed_change, durability, files, file_of_change: targets.of_change }
 }

@@ -29,7 +29,6 @@ pub(crate) struct FileContent {
     pub stat: FileStat,
     /// The file had the same stat data before and after the reading.
     pub rested: bool,
-    pub file: File,
     /// When the reading began.
     pub began: SystemTime,
 }
@@ -43,8 +42,8 @@ impl FileContent {
 }
 
 impl Engine {
-    /// Reads a whole file into memory; files above the size limit are refused unread.
-    pub(super) fn read_file(&self, path: &RootedPath) -> Result<FileContent, IoError> {
+    /// Reads a whole file into memory and returns it still open; files above the size limit are refused unread.
+    pub(super) fn read_file(&self, path: &RootedPath) -> Result<(FileContent, File), IoError> {
         let limit = self.max_file_bytes;
         let (mut file, mut stat) = open_regular(path)?;
         for reading in 1.. {
@@ -61,7 +60,8 @@ impl Engine {
             }
             let after = stat_file(&file).map_err(|error| read_error(path, error))?;
             if after == stat || reading == READINGS {
-                return Ok(FileContent { hash: ContentHash::of(&bytes), bytes, stat: after, rested: after == stat, file, began });
+                let hash = ContentHash::of(&bytes);
+                return Ok((FileContent { bytes, hash, stat: after, rested: after == stat, began }, file));
             }
             (file, stat) = open_regular(path)?;
         }

@@ -24,15 +24,15 @@ use uuid::Uuid;
 
 pub use cache::{CacheLimits, CacheStatus};
 pub use edit::{
-    Atomicity, Change, CreateOptions, Durability, EditOutcome, EditRequest, FileOutcome, FileStatus, Preview, TextChange,
-    TextEdits,
+    Atomicity, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, FileOutcome, FileStatus,
+    Preview, TextChange, WriteSnippetData,
 };
 pub use os_locks::LockingPolicy;
 pub use range::TextRange;
 pub use read::{EmbeddingData, Snippet};
 pub use scan::{ChangedFileData, FileData, ScanStatus};
 
-use cache::HashCache;
+pub(crate) use cache::HashCache;
 use locks::FileLocks;
 use os_locks::OsLocks;
 use parallel::Permits;
@@ -74,7 +74,7 @@ pub(crate) struct EngineConfig {
     pub open_dirs: usize,
     /// Text operations refuse larger files.
     pub max_file_bytes: u64,
-    pub cache: CacheLimits,
+    pub cache: Arc<HashCache>,
     pub locking: LockingPolicy,
     pub disk: Arc<dyn Disk>,
     pub observer: Arc<dyn WriteObserver>,
@@ -87,7 +87,7 @@ pub(crate) struct Engine {
     permits: Permits,
     threads: usize,
     max_file_bytes: u64,
-    cache: HashCache,
+    cache: Arc<HashCache>,
     locks: FileLocks,
     os_locks: OsLocks,
     disk: Arc<dyn Disk>,
@@ -114,7 +114,7 @@ impl Engine {
             permits: Permits::new(config.permits),
             threads: cores.min(config.permits),
             max_file_bytes: config.max_file_bytes,
-            cache: HashCache::new(config.cache),
+            cache: config.cache,
             locks: FileLocks::default(),
             os_locks: OsLocks::new(config.locking),
             disk: config.disk,
@@ -148,11 +148,6 @@ impl Engine {
         let result = change(&mut roots);
         *current = Arc::new(roots);
         result
-    }
-
-    /// Makes the next scan look at the file itself.
-    pub fn forget(&self, path: &Path) {
-        self.cache.forget(path);
     }
 
     pub fn cache_status(&self) -> CacheStatus {

@@ -3,10 +3,11 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use super::{
-    Change, CreateOptions, EditRequest, Engine, FileOutcome, FileStatus, Guard, Preview, TextChange, TextEdits,
+    Change, CreateFileData, EditRequest, Engine, FileOutcome, FileStatus, Guard, Preview, TextChange, WriteSnippetData,
     file::FileContent, parallel, read::VerifiedText,
 };
 use crate::{
+    disk::FileStat,
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
     hash::{ContentHash, TrackingHash},
     roots::{Place, Resolver, RootedPath},
@@ -16,6 +17,8 @@ use crate::{
 /// The files of a request in the order of first mention.
 pub(super) struct Targets<'r> {
     files: Vec<Target<'r>>,
+    /// Index into `files` of each change.
+    pub of_change: Vec<usize>,
 }
 
 /// A file a request speaks of, and the changes of it with their indices.
@@ -29,13 +32,19 @@ pub(super) struct Target<'r> {
 pub(super) struct PlannedFile {
     pub path: Option<RootedPath>,
     /// The file as it was read; `None` if it is not there or its content does not matter.
-    pub original: Option<FileContent>,
+    pub original: Option<Original>,
     /// What is to be written; `None` if nothing is to be done.
     pub new: Option<NewContent>,
     pub create_parents: bool,
     /// Index of the change that is being planned, or that failed.
     pub change: usize,
     pub outcome: FileOutcome,
+}
+
+/// What is kept of the file that was read.
+pub(super) struct Original {
+    pub hash: ContentHash,
+    pub stat: FileStat,
 }
 
 pub(super) struct NewContent {
@@ -47,7 +56,7 @@ impl<'r> Targets<'r> {
     /// Resolves the paths of a request; two spellings of one file are one target.
     pub fn resolve(request: &'r EditRequest, resolver: &Resolver) -> Self {
         let mut by_file: HashMap<PathBuf, usize> = HashMap::new();
-        let mut targets = Self { files: Vec::new() };
+        let mut targets = Self { files: Vec::new(), of_change: Vec::new() };
         for (index, change) in request.changes.iter().enumerate() {
             let asked = change.path();
             let path = resolver.resolve(asked);
@@ -57,6 +66,7 @@ impl<'r> Targets<'r> {
                 targets.files.len() - 1
             });
             targets.files[file].changes.push((index, change));
+            targets.of_change.push(file);
         }
         targets
     }
@@ -71,7 +81,8 @@ impl Change {
     fn path(&self) -> &PathBuf {
         match self {
             Self::Edit(edits) => &edits.path,
-            Self::Create { path, .. } | Self::Delete { path, .. } => path,
+            Self::Create(create) => &create.path,
+            Self::Delete { path, .. } => path,
             Self::Rename { old_path, .. } => old_path,
         }
     }
@@ -79,7 +90,8 @@ impl Change {
     fn expected(&self) -> &Guard {
         match self {
             Self::Edit(edits) => &edits.expected,
-            Self::Create { expected, .. } | Self::Rename { expected, .. } | Self::Delete { expected, .. } => expected,
+            Self::Create(create) => &create.expected,
+            Self::Rename { expected, .. } | Self::Delete { expected, .. } => expected,
         }
     }
 }
@@ -107,21 +119,22 @@ impl Engine {
         .and_then(|path| {
             planned.outcome.real_path = Some(path.absolute());
             let in_file = |kind| IoError::new(path.relative(), kind);
-            planned.original = self.read_original(&path, target)?;
-            let mut draft = Draft::new(&path, planned.original.as_ref(), target, request.unguarded);
+            let original = self.read_original(&path, target)?;
+            planned.original = original.as_ref().map(|original| Original { hash: original.hash, stat: original.stat });
+            let mut draft = Draft::new(&path, original.as_ref(), target, request.unguarded);
             for (index, change) in &target.changes {
                 planned.change = *index;
                 draft.apply(change, self.max_file_bytes).map_err(in_file)?;
             }
             planned.create_parents = draft.create_parents;
             planned.outcome.edits = draft.ranges;
-            let old_hash = planned.original.as_ref().map(|original| original.hash);
+            let old_hash = original.as_ref().map(|original| original.hash);
             planned.outcome.old_content_hash = old_hash;
             if let Some(text) = draft.text {
                 let hash = ContentHash::of(text.as_bytes());
                 planned.outcome.new_content_hash = Some(hash);
                 planned.outcome.new_tracking_hash = new_tracking_hash(&path, target, &text);
-                let old_bytes = planned.original.as_ref().map_or(0, |original| original.bytes.len());
+                let old_bytes = original.as_ref().map_or(0, |original| original.bytes.len());
                 planned.outcome.byte_delta = text.len() as i64 - old_bytes as i64;
                 if old_hash == Some(hash) {
                     planned.outcome.status = FileStatus::Unchanged;
@@ -134,15 +147,16 @@ impl Engine {
             }
             if planned.new.is_some() {
                 self.check_writable(&path, planned.original.as_ref(), planned.create_parents)?;
+                if request.dry_run {
+                    planned.outcome.status = FileStatus::WouldApply;
+                    planned.outcome.preview = planned.preview(&path, original.as_ref());
+                }
             }
             planned.path = Some(path);
             Ok(())
         });
         if let Err(error) = result {
             planned.fail(error);
-        } else if request.dry_run && planned.new.is_some() {
-            planned.outcome.status = FileStatus::WouldApply;
-            planned.outcome.preview = planned.preview();
         }
         planned
     }
@@ -151,7 +165,7 @@ impl Engine {
     fn read_original(&self, path: &RootedPath, target: &Target) -> Result<Option<FileContent>, IoError> {
         let needed = |(_, change): &(usize, &Change)| match change {
             Change::Edit(_) => true,
-            Change::Create { options, .. } => options.overwrite || options.ignore_if_exists,
+            Change::Create(create) => create.options.overwrite || create.options.ignore_if_exists,
             Change::Rename { .. } | Change::Delete { .. } => false,
         };
         if path.stat().is_none() || !target.changes.iter().any(needed) {
@@ -159,7 +173,7 @@ impl Engine {
         }
         let _permit = self.permits.acquire();
         match self.read_file(path) {
-            Ok(content) => Ok(Some(content)),
+            Ok((content, _)) => Ok(Some(content)),
             Err(IoError { kind: IoErrorKind::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -169,7 +183,7 @@ impl Engine {
     fn check_writable(
         &self,
         path: &RootedPath,
-        original: Option<&FileContent>,
+        original: Option<&Original>,
         create_parents: bool,
     ) -> Result<(), IoError> {
         let refuse = |kind| Err(IoError::new(path.relative(), kind));
@@ -220,10 +234,9 @@ impl PlannedFile {
         };
     }
 
-    fn preview(&self) -> Option<Preview> {
-        let old = self.original.as_ref().map(|original| String::from_utf8_lossy(&original.bytes).into_owned());
-        let path = self.path.as_ref()?.relative().to_path_buf();
-        Some(Preview { path, old, new: self.new.as_ref()?.text.clone() })
+    fn preview(&self, path: &RootedPath, original: Option<&FileContent>) -> Option<Preview> {
+        let old = original.map(|original| String::from_utf8_lossy(&original.bytes).into_owned());
+        Some(Preview { path: path.relative().to_path_buf(), old, new: self.new.as_ref()?.text.clone() })
     }
 }
 
@@ -271,7 +284,7 @@ impl<'a> Draft<'a> {
     fn apply(&mut self, change: &Change, max_file_bytes: u64) -> Result<(), IoErrorKind> {
         match change {
             Change::Edit(edits) => self.edit(edits)?,
-            Change::Create { text, options, expected, .. } => self.create(text, *options, expected)?,
+            Change::Create(create) => self.create(create)?,
             Change::Rename { .. } => return Err(IoErrorKind::NotSupported("renaming a file")),
             Change::Delete { .. } => return Err(IoErrorKind::NotSupported("deleting a file")),
         }
@@ -281,7 +294,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn edit(&mut self, edits: &TextEdits) -> Result<(), IoErrorKind> {
+    fn edit(&mut self, edits: &WriteSnippetData) -> Result<(), IoErrorKind> {
         // A text made by this request needs no guard: nobody else has seen it.
         let by_text = edits.edits.iter().all(|edit| edit.expected_text.is_some());
         if self.original.is_some() && !self.guarded && !by_text && edits.expected.version.is_none() {
@@ -305,7 +318,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn create(&mut self, text: &str, options: CreateOptions, expected: &Guard) -> Result<(), IoErrorKind> {
+    fn create(&mut self, create: &CreateFileData) -> Result<(), IoErrorKind> {
+        let CreateFileData { options, expected, .. } = create;
         if self.exists() {
             if !options.overwrite {
                 return if options.ignore_if_exists { Ok(()) } else { Err(IoErrorKind::AlreadyExists) };
@@ -317,7 +331,7 @@ impl<'a> Draft<'a> {
         } else if *expected != (Guard { namespace: expected.namespace, ..Guard::default() }) {
             return Err(IoErrorKind::NotFound);
         }
-        self.text = Some(text.to_owned());
+        self.text = Some(create.text.clone());
         self.create_parents |= options.create_parents;
         Ok(())
     }

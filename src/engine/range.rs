@@ -41,7 +41,8 @@ impl<'t> RangeFinder<'t> {
             TextRange::Bytes { start, end } => self.offset(start)?..self.offset(end)?,
             TextRange::Positions { start, end, encoding } => {
                 let lines = self.lines.get_or_insert_with(|| LineIndex::new(self.text));
-                let mut offset = |position| lines.offset(position, encoding).map_err(|error| position_error(self.text, error));
+                let offset =
+                    |position| lines.offset(position, encoding).map_err(|error| position_error(self.text, error));
                 offset(start)?..offset(end)?
             }
         };

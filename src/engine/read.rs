@@ -100,7 +100,7 @@ impl Engine {
         let content = {
             let _permit = self.permits.acquire();
             match self.read_file(path) {
-                Ok(content) => content,
+                Ok((content, _)) => content,
                 Err(error) => return for_all(error),
             }
         };

@@ -103,7 +103,7 @@ impl Engine {
     }
 
     fn read_hashes(&self, path: &RootedPath, absolute: PathBuf, expected: &Guard) -> Result<KnownHashes, IoError> {
-        let content = {
+        let (content, file) = {
             let _permit = self.permits.acquire();
             self.read_file(path)?
         };
@@ -112,7 +112,7 @@ impl Engine {
         let tracking = KnownTracking { namespace, hash: TrackingHash::of_text(namespace, &absolute, text) };
         let hashes = KnownHashes { content: content.hash, tracking: Some(tracking) };
         if content.rested {
-            self.cache.put(absolute, &content.file, content.stat, content.began, hashes.clone());
+            self.cache.put(absolute, &file, content.stat, content.began, hashes.clone());
         }
         Ok(hashes)
     }
