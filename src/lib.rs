@@ -8,4 +8,6 @@ pub mod events;
 pub mod hash;
 pub mod manager;
 pub mod position;
+#[cfg(feature = "server")]
+pub mod protocol;
 pub use cancel::CancelToken;
