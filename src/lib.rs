@@ -10,4 +10,6 @@ pub mod manager;
 pub mod position;
 #[cfg(feature = "server")]
 pub mod protocol;
+#[cfg(feature = "server")]
+mod server;
 pub use cancel::CancelToken;

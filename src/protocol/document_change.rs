@@ -20,6 +20,24 @@ pub enum DocumentChange {
     Edit(TextDocumentEdit),
 }
 
+impl DocumentChange {
+    /// Edits of one file, without a guard of their own.
+    pub fn edit(uri: FileUri, edits: Vec<TextEdit>) -> Self {
+        Self::Edit(TextDocumentEdit { text_document: TextDocument { uri, version: None }, expected: None, edits })
+    }
+
+    /// The files that it names, the old one of a renaming first.
+    pub fn uris(&self) -> impl Iterator<Item = &FileUri> {
+        let (first, second) = match self {
+            Self::Edit(change) => (&change.text_document.uri, None),
+            Self::Create(change) => (&change.uri, None),
+            Self::Rename(change) => (&change.old_uri, Some(&change.new_uri)),
+            Self::Delete(change) => (&change.uri, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
 /// Edits of one file, all relative to the same original text; they must not overlap.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
@@ -116,7 +134,7 @@ pub struct TextEdit {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an edit")]
 struct TextEditFields {
     range: Option<Range>,
     new_text: String,
@@ -138,7 +156,7 @@ impl TryFrom<TextEditFields> for TextEdit {
 
 /// The fields of every kind of change.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a change")]
 struct ChangeFields {
     kind: Option<Kind>,
     text_document: Option<TextDocument>,
@@ -161,7 +179,7 @@ enum Kind {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "options")]
 struct OptionFields {
     overwrite: Option<bool>,
     ignore_if_exists: Option<bool>,

@@ -77,7 +77,7 @@ pub struct PositionRange {
 
 /// A place in a text: line and character, both from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a position")]
 pub struct Position {
     pub line: u32,
     /// In code units of the negotiated encoding; beyond the line's end means the line's end.
@@ -85,7 +85,7 @@ pub struct Position {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a range")]
 struct RangeFields {
     start_byte: Option<u64>,
     end_byte: Option<u64>,
@@ -111,7 +111,7 @@ impl TryFrom<RangeFields> for Range {
 
 /// What the caller expects a file to be before the request; whatever is given is checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with hashes")]
 pub struct Expected {
     /// Hash of the file's bytes; guards byte offsets.
     pub content_hash: Option<ContentHash>,
