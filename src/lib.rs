@@ -9,7 +9,11 @@ pub mod events;
 pub mod hash;
 pub mod manager;
 pub mod position;
+#[cfg(feature = "server")]
+pub mod protocol;
 pub mod roots;
+#[cfg(feature = "server")]
+mod server;
 pub mod splice;
 mod temp_name;
 pub use cancel::CancelToken;

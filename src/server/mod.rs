@@ -1,0 +1,14 @@
+//! The JSON-RPC server.
+
+mod apply_edits;
+mod convert;
+mod decode;
+mod edit_request;
+mod errors;
+mod method;
+mod metrics;
+mod scan;
+mod session;
+mod snippets;
+mod status;
+mod unified_diff;
