@@ -93,8 +93,10 @@ impl Drop for Connection {
 fn killer(child: &Child) -> Box<dyn FnOnce() + Send> {
     use rustix::process::{Pid, Signal, kill_process};
     let pid = Pid::from_child(child);
-    // It may have ended by itself in the meantime.
-    Box::new(move || drop(kill_process(pid, Signal::KILL)))
+    Box::new(move || {
+        // It may have ended by itself in the meantime.
+        let _ = kill_process(pid, Signal::KILL);
+    })
 }
 
 #[cfg(not(unix))]

@@ -41,7 +41,6 @@ pub enum Step {
     File { name: PathBuf, content: Vec<u8> },
     Dir(PathBuf),
     Link { name: PathBuf, target: String },
-    Chmod { name: PathBuf, mode: u32 },
     Init(Value),
     NoInit,
     // To the server.
@@ -65,6 +64,7 @@ pub enum Step {
     Rename { from: PathBuf, to: PathBuf },
     Remove(PathBuf),
     Mkdir(PathBuf),
+    Chmod { name: PathBuf, mode: u32 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub enum Outcome {
 impl Step {
     pub fn is_set_up(&self) -> bool {
         use Step::*;
-        matches!(self, File { .. } | Dir(_) | Link { .. } | Chmod { .. } | Init(_) | NoInit)
+        matches!(self, File { .. } | Dir(_) | Link { .. } | Init(_) | NoInit)
     }
 }
 
@@ -159,7 +159,7 @@ fn step(words: &[&str], body: &[&str]) -> Result<Step, String> {
         _ if body.iter().any(|line| !line.is_empty()) => return Err("unknown, or a body where none belongs".to_owned()),
         ["dir", name] => Step::Dir(path(name)?),
         ["link", name, target] => Step::Link { name: path(name)?, target: target.to_owned() },
-        ["chmod", name, digits] => Step::Chmod { name: path(name)?, mode: mode(digits)? },
+        ["fs", "chmod", name, digits] => Step::Chmod { name: path(name)?, mode: mode(digits)? },
         ["mode", name, digits] => Step::Mode { name: path(name)?, mode: mode(digits)? },
         ["no-init"] => Step::NoInit,
         ["cancel", request] => Step::Cancel(id(request)?),
