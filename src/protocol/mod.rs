@@ -1,0 +1,4 @@
+//! placeholder
+mod initialize;
+pub(crate) mod schema;
+pub(crate) use initialize::*;
