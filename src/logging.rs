@@ -29,7 +29,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use crate::protocol::{LogLevel, LogOptions, LogRotation};
+use crate::protocol::initialize::{LogLevel, LogOptions, LogRotation};
 
 const FILE_PREFIX: &str = "ploke-io";
 const DEFAULT_KEEP: usize = 7;
@@ -196,7 +196,7 @@ fn open_file(options: &LogOptions) -> Result<Sink, LogError> {
     };
     create_private_dir(&dir).map_err(|source| LogError::Directory { path: dir.clone(), source })?;
     let file = RollingFileAppender::builder().filename_prefix(FILE_PREFIX).filename_suffix("log");
-    let keep = options.keep.unwrap_or(DEFAULT_KEEP).max(1);
+    let keep = options.keep.map_or(DEFAULT_KEEP, |keep| keep.get() as usize);
     let file = match options.rotation.unwrap_or(LogRotation::Daily) {
         LogRotation::Daily => file.rotation(Rotation::DAILY).max_log_files(keep),
         LogRotation::Hourly => file.rotation(Rotation::HOURLY).max_log_files(keep),

@@ -1,13 +1,18 @@
 //! `ploke-io serve`: the sidecar itself, with the settings of command line and environment as defaults.
 
-use std::{env, ffi::OsStr, io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    path::{self, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{
     Arg, Args, Command, Error,
     builder::{PathBufValueParser, PossibleValuesParser, StringValueParser, TypedValueParser},
     parser::ValueSource,
 };
-use lsp_types::Url;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,8 +20,14 @@ use uuid::Uuid;
 use crate::{
     logging::Logging,
     protocol::{
-        CacheOptions, Durability, InitializationOptions, LimitOptions, Locking, LogLevel, LogOptions, LogRotation,
-        SymlinkPolicy, WatchBackend, WatchOptions,
+        FileUri, InitializationOptions,
+        apply_edits::Durability,
+        bounded::Bounded,
+        initialize::{
+            CacheOptions, LimitOptions, Locking, LogLevel, LogOptions, LogRotation, SymlinkPolicy, UndoOptions,
+            WatchOptions,
+        },
+        status::WatchBackend,
     },
     server::{self, ServerOptions},
 };
@@ -24,7 +35,7 @@ use crate::{
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     let stderr = args.log_stderr;
     let defaults = args.into_settings();
-    let logging = match Logging::start(defaults.log.clone().unwrap_or_default(), stderr) {
+    let logging = match Logging::start(defaults.log.clone(), stderr) {
         Ok(logging) => logging,
         Err(error) => {
             eprintln!("ploke-io: {error}");
@@ -52,7 +63,7 @@ pub(super) struct ServeArgs {
 
     /// Workspace root, used when the client names none; may be repeated. In the environment a list like PATH
     #[arg(long = "root", env = "PLOKE_IO_ROOT", value_name = "DIR", value_parser = RepeatableParser(root_parser()))]
-    roots: Vec<Repeatable<Url>>,
+    roots: Vec<Repeatable<FileUri>>,
 
     /// Where symbolic links may lead: inside their root, or into any root
     #[arg(long, env = "PLOKE_IO_SYMLINK_POLICY", value_name = "POLICY", value_parser = wire_value::<SymlinkPolicy>(["denyCrossRoot", "follow"]))]
@@ -68,7 +79,7 @@ pub(super) struct ServeArgs {
 
     /// How long a file must be quiet before its change is told, in milliseconds
     #[arg(long, env = "PLOKE_IO_DEBOUNCE_MS", value_name = "MS")]
-    debounce_ms: Option<u64>,
+    debounce_ms: Option<Bounded<1, 60_000>>,
 
     /// How changes are noticed
     #[arg(long, env = "PLOKE_IO_WATCH_BACKEND", value_name = "BACKEND", value_parser = wire_value::<WatchBackend>(["native", "poll"]))]
@@ -76,11 +87,11 @@ pub(super) struct ServeArgs {
 
     /// Time between two looks of the poll backend, in milliseconds
     #[arg(long, env = "PLOKE_IO_POLL_INTERVAL_MS", value_name = "MS")]
-    poll_interval_ms: Option<u64>,
+    poll_interval_ms: Option<Bounded<10, 3_600_000>>,
 
     /// Changes that may wait to be told; more end in a rescan notification
     #[arg(long, env = "PLOKE_IO_WATCH_CAPACITY", value_name = "COUNT")]
-    watch_capacity: Option<usize>,
+    watch_capacity: Option<Bounded<16, 16_777_216>>,
 
     /// Glob of files not to watch; may be repeated. In the environment a list like PATH
     #[arg(long, env = "PLOKE_IO_WATCH_IGNORE", value_name = "GLOB", value_parser = RepeatableParser(StringValueParser::new()))]
@@ -92,19 +103,19 @@ pub(super) struct ServeArgs {
 
     /// Largest file for text operations
     #[arg(long, env = "PLOKE_IO_MAX_FILE_BYTES", value_name = "BYTES")]
-    max_file_bytes: Option<u64>,
+    max_file_bytes: Option<Bounded<1, { i64::MAX as u64 }>>,
 
     /// Largest message a client may send
     #[arg(long, env = "PLOKE_IO_MAX_MESSAGE_BYTES", value_name = "BYTES")]
-    max_message_bytes: Option<u64>,
+    max_message_bytes: Option<Bounded<1024, 4_294_967_295>>,
 
     /// Requests that work on files at the same time
     #[arg(long, env = "PLOKE_IO_PERMITS", value_name = "COUNT")]
-    permits: Option<usize>,
+    permits: Option<Bounded<1, 65_536>>,
 
     /// Files open at the same time
     #[arg(long, env = "PLOKE_IO_FD_LIMIT", value_name = "COUNT")]
-    fd_limit: Option<usize>,
+    fd_limit: Option<u64>,
 
     /// Memory for the cache of hashes; 0 turns it off
     #[arg(long, env = "PLOKE_IO_CACHE_BYTES", value_name = "BYTES")]
@@ -112,7 +123,7 @@ pub(super) struct ServeArgs {
 
     /// Files in the cache of hashes
     #[arg(long, env = "PLOKE_IO_CACHE_ENTRIES", value_name = "COUNT")]
-    cache_entries: Option<usize>,
+    cache_entries: Option<u64>,
 
     /// Whether writes are synced to disk before they are reported
     #[arg(long, env = "PLOKE_IO_DURABILITY", value_name = "LEVEL", value_parser = wire_value::<Durability>(["full", "bestEffort"]))]
@@ -136,7 +147,7 @@ pub(super) struct ServeArgs {
 
     /// How many log files are kept [default: 7]
     #[arg(long, env = "PLOKE_IO_LOG_KEEP", value_name = "COUNT")]
-    log_keep: Option<usize>,
+    log_keep: Option<Bounded<1, 10_000>>,
 
     /// Log to stderr as well
     #[arg(long, env = "PLOKE_IO_LOG_STDERR")]
@@ -146,10 +157,10 @@ pub(super) struct ServeArgs {
 impl ServeArgs {
     fn into_settings(self) -> InitializationOptions {
         InitializationOptions {
-            roots: given(self.roots).map(|roots| roots.iter().map(Url::to_string).collect()),
+            roots: given(self.roots),
             symlink_policy: self.symlink_policy,
             namespace: self.namespace,
-            watch: Some(WatchOptions {
+            watch: WatchOptions {
                 enabled: self.watch,
                 debounce_ms: self.debounce_ms,
                 backend: self.watch_backend,
@@ -157,22 +168,23 @@ impl ServeArgs {
                 capacity: self.watch_capacity,
                 ignore: given(self.watch_ignore),
                 gitignore: self.gitignore,
-            }),
-            limits: Some(LimitOptions {
+            },
+            limits: LimitOptions {
                 max_file_bytes: self.max_file_bytes,
                 max_message_bytes: self.max_message_bytes,
                 permits: self.permits,
                 fd_limit: self.fd_limit,
-            }),
-            cache: Some(CacheOptions { bytes: self.cache_bytes, entries: self.cache_entries }),
+            },
+            cache: CacheOptions { bytes: self.cache_bytes, entries: self.cache_entries },
             durability: self.durability,
             locking: self.locking,
-            log: Some(LogOptions {
+            undo: UndoOptions::default(),
+            log: LogOptions {
                 dir: self.log_dir,
                 level: self.log_level,
                 rotation: self.log_rotation,
                 keep: self.log_keep,
-            }),
+            },
         }
     }
 }
@@ -192,11 +204,8 @@ where
 }
 
 /// Reads a directory, made absolute from the current one; whether it exists is seen when it is opened.
-fn root_parser() -> impl TypedValueParser<Value = Url> {
-    PathBufValueParser::new().try_map(|dir| {
-        let dir = std::path::absolute(dir)?;
-        Url::from_directory_path(&dir).map_err(|()| io::Error::other("no file: URI can be made of it"))
-    })
+fn root_parser() -> impl TypedValueParser<Value = FileUri> {
+    PathBufValueParser::new().try_map(|dir| path::absolute(dir).map(|dir| FileUri::from_path(&dir)))
 }
 
 /// One value on the command line, or several in an environment variable that is separated like PATH.

@@ -69,10 +69,13 @@ fn as_many_files_are_kept_as_asked_for_the_newest_ones() {
             fs::write(dir.path().join(format!("ploke-io.2020-01-0{day}.log")), "old\n").unwrap();
         }
         fs::write(dir.path().join("notes.txt"), "not a log").unwrap();
-        logged(&LogOptions { rotation: Some(rotation), keep: Some(3), ..to(dir.path()) }, |configure| {
-            configure();
-            tracing::info!("new");
-        });
+        logged(
+            &LogOptions { rotation: Some(rotation), keep: Some("3".parse().unwrap()), ..to(dir.path()) },
+            |configure| {
+                configure();
+                tracing::info!("new");
+            },
+        );
 
         let names = file_names(dir.path());
         assert_eq!(names.len(), 4, "{names:?}");
@@ -84,7 +87,7 @@ fn as_many_files_are_kept_as_asked_for_the_newest_ones() {
 #[test]
 fn without_rotation_the_one_file_is_continued() {
     let dir = tempfile::tempdir().unwrap();
-    let options = LogOptions { rotation: Some(LogRotation::Never), keep: Some(0), ..to(dir.path()) };
+    let options = LogOptions { rotation: Some(LogRotation::Never), keep: Some("1".parse().unwrap()), ..to(dir.path()) };
     for _ in 0..2 {
         logged(&options, |_| tracing::info!("started"));
     }

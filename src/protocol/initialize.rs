@@ -1,89 +1,122 @@
-//! placeholder
+//! `initializationOptions`: the settings of a session, which the command line and the environment give too.
+
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct InitializationOptions {
-    pub roots: Option<Vec<String>>,
-    pub symlink_policy: Option<SymlinkPolicy>,
-    pub namespace: Option<Uuid>,
-    pub watch: Option<WatchOptions>,
-    pub limits: Option<LimitOptions>,
-    pub cache: Option<CacheOptions>,
-    pub durability: Option<Durability>,
-    pub locking: Option<Locking>,
-    pub log: Option<LogOptions>,
+use super::{FileUri, apply_edits::Durability, bounded::Bounded, status::WatchBackend};
+
+/// Version of this protocol, told in `capabilities.experimental.ploke`.
+pub const PROTOCOL: u32 = 1;
+
+/// What `capabilities.experimental.ploke` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PlokeCapabilities {
+    pub protocol: u32,
+    pub methods: Vec<&'static str>,
+    pub notifications: Vec<&'static str>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Settings; what is absent is taken from the command line, the environment or the defaults, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct InitializationOptions {
+    /// Used when the client names no workspace folders and no `rootUri`.
+    pub roots: Option<Vec<FileUri>>,
+    pub symlink_policy: Option<SymlinkPolicy>,
+    /// Namespace of tracking hashes for requests that name none.
+    pub namespace: Option<Uuid>,
+    pub watch: WatchOptions,
+    pub limits: LimitOptions,
+    pub cache: CacheOptions,
+    /// Durability of edits that do not ask for one.
+    pub durability: Option<Durability>,
+    pub locking: Option<Locking>,
+    pub undo: UndoOptions,
+    pub log: LogOptions,
+}
+
+/// Where symbolic links may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SymlinkPolicy {
+    /// Anywhere inside their own root.
     DenyCrossRoot,
+    /// Into any root.
     Follow,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Durability {
-    Full,
-    BestEffort,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Whether locks are taken that other sidecars honour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Locking {
     Advisory,
     None,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+/// How changes of files are noticed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct WatchOptions {
     pub enabled: Option<bool>,
-    pub debounce_ms: Option<u64>,
+    /// How long a path must be quiet before its change is told, in milliseconds.
+    pub debounce_ms: Option<Bounded<1, 60_000>>,
     pub backend: Option<WatchBackend>,
-    pub poll_interval_ms: Option<u64>,
-    pub capacity: Option<usize>,
+    /// How often the poll backend looks, in milliseconds.
+    pub poll_interval_ms: Option<Bounded<10, 3_600_000>>,
+    /// How many changes may wait to be told.
+    pub capacity: Option<Bounded<16, 16_777_216>>,
+    /// Patterns of paths whose changes are not told.
     pub ignore: Option<Vec<String>>,
+    /// Whether what `.gitignore` names is not told.
     pub gitignore: Option<bool>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum WatchBackend {
-    Native,
-    Poll,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+/// How much is read and done at once.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitOptions {
-    pub max_file_bytes: Option<u64>,
-    pub max_message_bytes: Option<u64>,
-    pub permits: Option<usize>,
-    pub fd_limit: Option<usize>,
+    /// Largest file whose text is read.
+    pub max_file_bytes: Option<Bounded<1, { i64::MAX as u64 }>>,
+    /// Largest message.
+    pub max_message_bytes: Option<Bounded<1024, 4_294_967_295>>,
+    /// How many files are worked on at once.
+    pub permits: Option<Bounded<1, 65_536>>,
+    /// How many files are open at once; clamped to 4..=1024.
+    pub fd_limit: Option<u64>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+/// The cache of hashes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CacheOptions {
+    /// 0 turns the cache off.
     pub bytes: Option<u64>,
-    pub entries: Option<usize>,
+    pub entries: Option<u64>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+/// How long what an edit replaced is kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct UndoOptions {
+    pub keep_bytes: Option<u64>,
+    pub keep_days: Option<u64>,
+}
+
+/// The log file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogOptions {
     pub dir: Option<PathBuf>,
     pub level: Option<LogLevel>,
     pub rotation: Option<LogRotation>,
-    pub keep: Option<usize>,
+    /// How many old log files are kept.
+    pub keep: Option<Bounded<1, 10_000>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogLevel {
     Off,
@@ -94,10 +127,58 @@ pub enum LogLevel {
     Trace,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogRotation {
     Daily,
     Hourly,
     Never,
+}
+
+/// Builds `Self` out of two of them: of each value the upper one if there is one, of each section the same, inside.
+/// Leaving a field out does not compile.
+macro_rules! merged {
+    ($upper:ident over $lower:ident: $($value:ident),* $(; $($section:ident),*)?) => {
+        Self {
+            $($value: $upper.$value.or($lower.$value),)*
+            $($($section: $upper.$section.merge_over($lower.$section),)*)?
+        }
+    };
+}
+
+impl InitializationOptions {
+    /// These settings, with those of `lower` where these have none; lists are replaced, not joined.
+    pub fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: roots, symlink_policy, namespace, durability, locking; watch, limits, cache, undo, log)
+    }
+}
+
+impl WatchOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: enabled, debounce_ms, backend, poll_interval_ms, capacity, ignore, gitignore)
+    }
+}
+
+impl LimitOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: max_file_bytes, max_message_bytes, permits, fd_limit)
+    }
+}
+
+impl CacheOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: bytes, entries)
+    }
+}
+
+impl UndoOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: keep_bytes, keep_days)
+    }
+}
+
+impl LogOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: dir, level, rotation, keep)
+    }
 }

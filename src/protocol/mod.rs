@@ -1,4 +1,9 @@
 //! placeholder
-mod initialize;
-pub(crate) mod schema;
-pub(crate) use initialize::*;
+pub mod apply_edits;
+pub mod bounded;
+pub mod initialize;
+pub mod schema;
+pub mod status;
+pub mod uri;
+pub use initialize::InitializationOptions;
+pub use uri::FileUri;

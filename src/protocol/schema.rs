@@ -1,4 +1,4 @@
 //! placeholder
-pub(crate) fn schema() -> serde_json::Value {
+pub fn schema() -> serde_json::Value {
     serde_json::json!({})
 }

@@ -1,7 +1,7 @@
 //! placeholder
 use std::io::{Read, Write};
 
-use crate::protocol::{InitializationOptions, LogOptions};
+use crate::protocol::{InitializationOptions, initialize::LogOptions};
 
 pub(crate) type ConfigureLogging = Box<dyn Fn(&LogOptions) -> Result<(), String> + Send + Sync>;
 

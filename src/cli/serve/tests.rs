@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use serde_json::json;
 
@@ -11,11 +13,11 @@ const SETTINGS: &[(&str, &str, &str, &str, &str)] = &[
     ("--watch", "PLOKE_IO_WATCH", "false", "true", "/watch/enabled"),
     ("--debounce-ms", "PLOKE_IO_DEBOUNCE_MS", "1", "2", "/watch/debounceMs"),
     ("--watch-backend", "PLOKE_IO_WATCH_BACKEND", "poll", "native", "/watch/backend"),
-    ("--poll-interval-ms", "PLOKE_IO_POLL_INTERVAL_MS", "3", "4", "/watch/pollIntervalMs"),
-    ("--watch-capacity", "PLOKE_IO_WATCH_CAPACITY", "5", "6", "/watch/capacity"),
+    ("--poll-interval-ms", "PLOKE_IO_POLL_INTERVAL_MS", "30", "40", "/watch/pollIntervalMs"),
+    ("--watch-capacity", "PLOKE_IO_WATCH_CAPACITY", "50", "60", "/watch/capacity"),
     ("--gitignore", "PLOKE_IO_GITIGNORE", "false", "true", "/watch/gitignore"),
     ("--max-file-bytes", "PLOKE_IO_MAX_FILE_BYTES", "7", "8", "/limits/maxFileBytes"),
-    ("--max-message-bytes", "PLOKE_IO_MAX_MESSAGE_BYTES", "9", "10", "/limits/maxMessageBytes"),
+    ("--max-message-bytes", "PLOKE_IO_MAX_MESSAGE_BYTES", "1024", "2048", "/limits/maxMessageBytes"),
     ("--permits", "PLOKE_IO_PERMITS", "11", "12", "/limits/permits"),
     ("--fd-limit", "PLOKE_IO_FD_LIMIT", "13", "14", "/limits/fdLimit"),
     ("--cache-bytes", "PLOKE_IO_CACHE_BYTES", "0", "15", "/cache/bytes"),
@@ -32,19 +34,16 @@ const NAMESPACE_2: &str = "6ba7b811-9dad-11d1-80b4-00c04fd430c8";
 
 #[test]
 fn nothing_given_sets_nothing() {
-    let settings = settings(&[]).unwrap();
-    for (flag, _, _, _, place) in SETTINGS {
-        assert_eq!(settings.pointer(place).unwrap_or(&Value::Null), &Value::Null, "{flag}");
-    }
-    assert_eq!(settings.get("roots").unwrap_or(&Value::Null), &Value::Null);
+    assert_eq!(settings(&[]).unwrap(), InitializationOptions::default());
 }
 
 #[test]
-fn each_flag_sets_its_setting() {
+fn each_flag_sets_its_setting_with_and_without_the_word_serve() {
     for (flag, _, value, other, place) in SETTINGS {
         for value in [value, other] {
-            assert_eq!(settings(&[flag, value]).unwrap().pointer(place), Some(&as_json(value)), "{flag} {value}");
-            assert_eq!(settings(&["serve", flag, value]).unwrap().pointer(place), Some(&as_json(value)), "{flag}");
+            let expected = options(&[(place, value)]);
+            assert_eq!(settings(&[flag, value]).unwrap(), expected, "{flag} {value}");
+            assert_eq!(settings(&["serve", flag, value]).unwrap(), expected, "serve {flag} {value}");
         }
     }
 }
@@ -52,14 +51,12 @@ fn each_flag_sets_its_setting() {
 #[test]
 fn roots_and_globs_are_repeatable() {
     let dir = tempfile::tempdir().unwrap();
-    let a = dir.path().join("a:b c");
-    let arguments = ["--root", a.to_str().unwrap(), "--root", "here", "--watch-ignore", "*.{a,b}", "--watch-ignore=c"];
+    let root = dir.path().join("a:b c");
+    let arguments = ["--root", root.to_str().unwrap(), "--root=x", "--watch-ignore", "*.{a,b}", "--watch-ignore=c:d"];
     let settings = settings(&arguments).unwrap();
 
-    let here = std::path::absolute("here").unwrap();
-    let expected: Vec<_> = [a, here].iter().map(|dir| Url::from_directory_path(dir).unwrap().to_string()).collect();
-    assert_eq!(settings["roots"], json!(expected));
-    assert_eq!(settings["watch"]["ignore"], json!(["*.{a,b}", "c"]));
+    assert_eq!(paths(&settings), [root, path::absolute("x").unwrap()]);
+    assert_eq!(settings.watch.ignore.unwrap(), ["*.{a,b}", "c:d"]);
 }
 
 #[test]
@@ -67,21 +64,22 @@ fn environment_variables_set_what_no_flag_does() {
     let here = "cli::serve::tests::environment_variables_set_what_no_flag_does";
     let list = env::join_paths([PathBuf::from("one"), PathBuf::from("two")]).unwrap();
     if let Some(output) = in_own_process(here, |child| {
-        child.envs(SETTINGS.iter().map(|(_, variable, value, _, _)| (variable, value)));
+        child.envs(SETTINGS.iter().map(|(_, variable, value, ..)| (variable, value)));
         child.env("PLOKE_IO_ROOT", &list).env("PLOKE_IO_WATCH_IGNORE", &list);
     }) {
         return assert!(output.status.success(), "{output:?}");
     }
 
-    let from_environment = settings(&[]).unwrap();
+    let given: Vec<_> = SETTINGS.iter().map(|(_, _, value, _, place)| (*place, *value)).collect();
+    let lists = settings(&[]).unwrap();
+    assert_eq!(paths(&lists), [path::absolute("one").unwrap(), path::absolute("two").unwrap()]);
+    assert_eq!(lists.watch.ignore.clone().unwrap(), ["one", "two"]);
+    assert_eq!(lists, options(&given).merge_over(lists.clone()));
     for (flag, variable, value, other, place) in SETTINGS {
-        assert_eq!(from_environment.pointer(place), Some(&as_json(value)), "{variable}={value}");
-        let both = settings(&[flag, other]).unwrap();
-        assert_eq!(both.pointer(place), Some(&as_json(other)), "{variable}={value} {flag} {other}");
+        let expected = options(&[(place, other)]).merge_over(lists.clone());
+        assert_eq!(settings(&[flag, other]).unwrap(), expected, "{variable}={value} {flag} {other}");
     }
-    assert_eq!(from_environment["roots"].as_array().unwrap().len(), 2);
-    assert_eq!(from_environment["watch"]["ignore"], json!(["one", "two"]));
-    assert_eq!(settings(&["--watch-ignore", "three"]).unwrap()["watch"]["ignore"], json!(["three"]));
+    assert_eq!(settings(&["--watch-ignore", "three"]).unwrap().watch.ignore.unwrap(), ["three"]);
 }
 
 #[test]
@@ -91,6 +89,7 @@ fn a_bad_value_is_an_error_with_exit_code_2() {
         ["--namespace", "7"],
         ["--watch", "maybe"],
         ["--debounce-ms", "1.5"],
+        ["--poll-interval-ms", "1"],
         ["--fd-limit", "many"],
         ["--root", ""],
         ["--log-level", "verbose"],
@@ -130,19 +129,28 @@ fn help_names_every_setting_and_where_its_default_comes_from() {
     assert_eq!(settings(&["--version"]).unwrap_err().kind(), ErrorKind::DisplayVersion);
 }
 
-fn settings(arguments: &[&str]) -> Result<Value, clap::Error> {
+fn settings(arguments: &[&str]) -> Result<InitializationOptions, Error> {
     let cli = Cli::try_parse_from([&["ploke-io"], arguments].concat())?;
     let args = match cli.command {
         Some(crate::cli::Command::Serve(args)) => *args,
         _ => cli.serve,
     };
-    Ok(serde_json::to_value(args.into_settings()).unwrap())
+    Ok(args.into_settings())
 }
 
-/// Numbers and booleans as such, all else as text.
-fn as_json(value: &str) -> Value {
-    match serde_json::from_str(value) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
-        _ => Value::String(value.to_owned()),
+/// The options with these values at these places, and nothing else.
+fn options(values: &[(&str, &str)]) -> InitializationOptions {
+    let mut options = json!({});
+    for (place, value) in values {
+        let place = place.split('/').skip(1).fold(&mut options, |options, name| &mut options[name]);
+        *place = match serde_json::from_str(value) {
+            Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
+            _ => json!(value),
+        };
     }
+    serde_json::from_value(options).unwrap()
+}
+
+fn paths(settings: &InitializationOptions) -> Vec<&Path> {
+    settings.roots.iter().flatten().map(FileUri::path).collect()
 }
