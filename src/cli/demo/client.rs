@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    env,
     ffi::OsStr,
     io::{self, BufRead, BufReader, Read, Write},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
@@ -48,12 +49,13 @@ impl Client {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         limit: Duration,
     ) -> Result<Self, ClientError> {
-        let mut process = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (variable, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PLOKE_IO_")) {
+            // The session must not depend on settings for other sessions.
+            command.env_remove(variable);
+        }
+        let mut process = command.spawn()?;
         let (Some(input), Some(output), Some(errors)) =
             (process.stdin.take(), process.stdout.take(), process.stderr.take())
         else {
