@@ -64,8 +64,9 @@ pub(super) enum Check {
 pub(super) fn settle_directory(change: DirectoryChange, told: &mut Told, disk: &impl Disk) -> DirectoryNet {
     let gone = match change {
         DirectoryChange::Moved { from, to } if disk.is_directory(&to) => {
+            // One that is back where it was may have been away while its files were looked at.
             let any = told.move_directory(&from, &to);
-            let tell = any.then(|| (to.clone(), Net::Renamed { from }));
+            let tell = (any && from != to).then(|| (to.clone(), Net::Renamed { from }));
             return DirectoryNet { tell, check: Some(Check::Below(to)) };
         }
         DirectoryChange::Moved { from: gone, .. } | DirectoryChange::Gone(gone) => gone,
