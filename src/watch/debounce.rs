@@ -229,12 +229,17 @@ impl Debouncer {
             }
         }
         let from = match self.directories.pop() {
-            Some(DirectoryChange::Moved { from: earlier, to: between }) if between == from => earlier,
-            Some(other) => {
-                self.directories.push(other);
+            Some(DirectoryChange::Moved { from: earlier, to: between }) if between == from => {
+                // Files may have been told to be at the place between while it was there.
+                if between != earlier {
+                    self.directory(DirectoryChange::Gone(between), now);
+                }
+                earlier
+            }
+            other => {
+                self.directories.extend(other);
                 from
             }
-            None => from,
         };
         self.directory(DirectoryChange::Moved { from, to }, now);
     }

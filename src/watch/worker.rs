@@ -184,7 +184,7 @@ impl Worker {
         let mut changes = Vec::new();
         for change in due.directories {
             let net = settle_directory(change, &mut self.told, &OnDisk);
-            changes.extend(net.tell.map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }));
+            changes.extend(net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }));
             match net.check {
                 Some(Check::Files(files)) => {
                     for file in files {

@@ -131,6 +131,11 @@ given   d/a d/deep/b
 when    0 remove-all d/deep; 3 remove-all d
 expect  53 deleted directory d
 
+# a directory renamed to the name of one deleted before is told after that one
+given   d/a e/b
+when    0 remove-all e; 1 rename d e
+expect  51 deleted directory e; 51 renamed directory d -> e
+
 # a directory moved away to somewhere unknown is deleted as a whole
 given   d/a d/b
 when    0 leave d
