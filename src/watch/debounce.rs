@@ -117,7 +117,8 @@ impl Debouncer {
             }
             Change::Moved { from, to } => self.moved(from, to, now),
             Change::DirectoryGone(path) => {
-                while matches!(self.directories.last(), Some(DirectoryChange::Gone(inner)) if inner.starts_with(&path)) {
+                while matches!(self.directories.last(), Some(DirectoryChange::Gone(inner)) if inner.starts_with(&path))
+                {
                     self.directories.pop();
                 }
                 self.directory(DirectoryChange::Gone(path), now);

@@ -44,7 +44,7 @@ pub(super) struct Worker {
     recovery: Recovery,
     /// Something could not be watched, and nobody was told yet.
     pub(super) hole: bool,
-    overflows: u64,
+    pub(super) overflows: u64,
 }
 
 /// Why something is not watched.
@@ -184,7 +184,9 @@ impl Worker {
         let mut changes = Vec::new();
         for change in due.directories {
             let net = settle_directory(change, &mut self.told, &OnDisk);
-            changes.extend(net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }));
+            changes.extend(
+                net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
+            );
             match net.check {
                 Some(Check::Files(files)) => {
                     for file in files {

@@ -328,7 +328,8 @@ fn a_root_that_goes_is_told_and_named_as_the_reason() {
     while !(rescan && deleted) {
         let batch = field.reports.recv_timeout(LIMIT).unwrap();
         rescan |= batch.rescan;
-        deleted |= batch.changes.iter().any(|c| c.kind == FileEventKind::Deleted && c.directory && c.path == other.path());
+        deleted |=
+            batch.changes.iter().any(|c| c.kind == FileEventKind::Deleted && c.directory && c.path == other.path());
     }
     assert!(field.watcher.status().reason.is_some_and(|reason| reason.contains("root is not there")));
 }
@@ -343,11 +344,8 @@ fn a_root_that_is_not_there_is_told_at_once() {
 
 #[test]
 fn polling_sees_a_file_rewritten_with_the_same_size_within_one_second() {
-    let config = WatchConfig {
-        backend: Backend::Poll,
-        poll_interval: Duration::from_millis(20),
-        ..WatchConfig::default()
-    };
+    let config =
+        WatchConfig { backend: Backend::Poll, poll_interval: Duration::from_millis(20), ..WatchConfig::default() };
     let field = Field::with(config, |dir| {
         fs::create_dir_all(dir.join("d")).unwrap();
         fs::write(dir.join("d/a"), "1").unwrap();

@@ -55,7 +55,9 @@ proptest! {
 /// Whether a file is made under the old name of a directory whose move has not come in yet: it would be taken for one
 /// that moved along, and only a list of what every file is could tell them apart.
 fn confuses(operation: &Operation, on_the_way: &VecDeque<Change>) -> bool {
-    let (Operation::Create(made) | Operation::Arrive(made) | Operation::Rename(_, made)) = operation else { return false };
+    let (Operation::Create(made) | Operation::Arrive(made) | Operation::Rename(_, made)) = operation else {
+        return false;
+    };
     let mut moves = on_the_way.iter();
     moves.any(|change| matches!(change, Change::DirectoryMoved { from, .. } if made.starts_with(from)))
 }

@@ -69,7 +69,9 @@ impl World {
         let mut reports = Vec::new();
         for change in due.directories {
             let net = settle_directory(change, &mut self.told, &self.disk);
-            reports.extend(net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }));
+            reports.extend(
+                net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
+            );
             let suspects = match net.check {
                 Some(Check::Files(files)) => files,
                 Some(Check::Below(directory)) => {
