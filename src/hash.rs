@@ -1,57 +1,10 @@
-//! Hashes of files: `ContentHash` of the bytes, `TrackingHash` of the tokens.
+//! Hashes of files: [`ContentHash`] of the bytes, [`TrackingHash`] of the tokens.
 
-use std::{fmt, path::Path, str::FromStr};
+mod content;
+mod lexer;
+mod nesting;
+mod tracking;
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
-/// BLAKE3-256 of a file's bytes, written as 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ContentHash([u8; 32]);
-
-impl ContentHash {
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(*blake3::hash(bytes).as_bytes())
-    }
-}
-
-impl fmt::Display for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        blake3::Hash::from_bytes(self.0).to_hex().fmt(f)
-    }
-}
-
-impl fmt::Debug for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for ContentHash {
-    type Err = String;
-    fn from_str(_: &str) -> Result<Self, Self::Err> {
-        unimplemented!()
-    }
-}
-
-/// Hash of the tokens of a Rust file, its canonical path and a namespace: it ignores white space and plain comments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TrackingHash(pub Uuid);
-
-impl TrackingHash {
-    pub fn of_text(_namespace: Uuid, _canonical_path: &Path, _text: &str) -> Result<Self, ParseError> {
-        unimplemented!()
-    }
-}
-
-/// Why a text is not Rust, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {message}")]
-pub struct ParseError {
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-    pub message: String,
-}
+pub use content::{ContentHash, ContentHashError, ContentHasher};
+pub(crate) use tracking::{DEEP_STACK, with_deep_stack};
+pub use tracking::{ParseError, TrackingError, TrackingHash};
