@@ -1,1 +1,2 @@
-
+#[cfg(feature = "server")]
+mod command_line;
