@@ -29,8 +29,24 @@ impl fmt::Debug for ContentHash {
 
 impl FromStr for ContentHash {
     type Err = String;
-    fn from_str(_: &str) -> Result<Self, Self::Err> {
-        unimplemented!()
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let lower_hex = text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        match blake3::Hash::from_hex(text) {
+            Ok(hash) if lower_hex => Ok(Self(*hash.as_bytes())),
+            _ => Err("a content hash has 64 lower-case hex digits".into()),
+        }
+    }
+}
+
+impl Serialize for ContentHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContentHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -54,4 +70,17 @@ pub struct ParseError {
     /// From 1, in characters.
     pub column: usize,
     pub message: String,
+}
+
+pub struct ContentHasher(blake3::Hasher);
+impl ContentHasher {
+    pub fn new() -> Self {
+        Self(blake3::Hasher::new())
+    }
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(*self.0.finalize().as_bytes())
+    }
 }

@@ -4,6 +4,7 @@
 mod cancel;
 #[cfg(feature = "server")]
 pub mod cli;
+mod disk;
 pub mod engine;
 pub mod error;
 pub mod events;
@@ -13,7 +14,13 @@ mod logging;
 pub mod manager;
 pub mod position;
 #[cfg(feature = "server")]
-mod protocol;
+pub mod protocol;
+pub mod roots;
 #[cfg(feature = "server")]
-mod server;
+pub mod server;
+pub mod splice;
+mod temp_name;
+#[cfg(feature = "watcher")]
+pub mod watch;
+
 pub use cancel::CancelToken;

@@ -1,20 +1,15 @@
-//! placeholder
-use std::io::{Read, Write};
+//! The JSON-RPC server.
 
-use crate::protocol::{InitializationOptions, initialize::LogOptions};
-
-pub(crate) type ConfigureLogging = Box<dyn Fn(&LogOptions) -> Result<(), String> + Send + Sync>;
-
-#[derive(Default)]
-pub(crate) struct ServerOptions {
-    pub defaults: InitializationOptions,
-    pub configure_logging: Option<ConfigureLogging>,
-}
-
-pub(crate) fn serve(
-    input: impl Read + Send + 'static,
-    output: impl Write + Send + 'static,
-    options: ServerOptions,
-) -> u8 {
-    0
-}
+mod apply_edits;
+mod convert;
+mod decode;
+mod file_events;
+mod edit_request;
+mod errors;
+mod method;
+mod metrics;
+mod scan;
+mod session;
+mod snippets;
+mod status;
+mod unified_diff;
