@@ -46,7 +46,6 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     let options = ServerOptions {
         defaults,
         configure_logging: Some(Box::new(move |log| configure(log).map_err(|error| error.to_string()))),
-        ..ServerOptions::default()
     };
     let code = server::serve(io::stdin(), io::stdout(), options);
     drop(logging);
