@@ -8,4 +8,8 @@ pub mod events;
 pub mod hash;
 pub mod manager;
 pub mod position;
+#[cfg(feature = "server")]
+pub mod protocol;
+#[cfg(feature = "server")]
+pub mod server;
 pub use cancel::CancelToken;
