@@ -1,6 +1,6 @@
 //! What a handler of a `ploke/*` request is.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -53,4 +53,15 @@ pub(crate) struct RpcError {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+}
+
+impl fmt::Display for RequestId {
+    /// For logs: a long id is cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::String(text) => write!(f, "{:.64?}", text),
+            Self::Null => f.write_str("null"),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What one connection has agreed on: the manager behind it, the position encoding, its settings.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
@@ -14,7 +15,7 @@ use crate::{
     engine::{CacheLimits, Durability, LockingPolicy},
     manager::{FileEvents, IoManagerBuilder, IoManagerHandle},
     position::PositionEncoding,
-    protocol::{FileUri, InitializationOptions, initialize},
+    protocol::{FileUri, InitializationOptions, initialize, status::MethodStats},
     roots::SymlinkPolicy,
 };
 #[cfg(feature = "watcher")]
@@ -80,8 +81,9 @@ impl Session {
         let _ = self.connection.set(connection);
     }
 
-    pub fn connection(&self) -> Option<&Connection> {
-        self.connection.get()
+    /// What has become of the requests so far, by method.
+    pub fn requests(&self) -> BTreeMap<String, MethodStats> {
+        self.connection.get().map(|connection| connection.metrics.snapshot()).unwrap_or_default()
     }
 
     /// What the user should know, once.

@@ -23,7 +23,7 @@ impl Method for Status {
 
     fn run(call: &Call, StatusParams {}: StatusParams) -> Result<Reply<StatusResult>, RpcError> {
         let session = &call.session;
-        Ok(answer(session.manager.status(), session.metrics.snapshot(), session.started.elapsed()).into())
+        Ok(answer(session.manager.status(), session.requests(), session.started.elapsed()).into())
     }
 }
 
