@@ -15,6 +15,7 @@ use std::{
     thread,
 };
 
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_appender::{
     non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard},
@@ -47,8 +48,6 @@ pub(crate) struct Logging {
 
 impl Logging {
     /// Makes this the process's log and logs panics from now on; writes nothing to disk yet.
-    ///
-    /// The defaults should name a directory: without one in them or in the settings there is no file.
     pub(crate) fn start(defaults: LogOptions, stderr: bool) -> Result<Self, LogError> {
         let (logging, subscriber) = Self::new(defaults, stderr);
         tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadyStarted)?;
@@ -191,8 +190,11 @@ fn level(options: &LogOptions) -> LevelFilter {
 }
 
 fn open_file(options: &LogOptions) -> Result<Sink, LogError> {
-    let dir = options.dir.as_ref().ok_or(LogError::NoDirectory)?;
-    create_private_dir(dir).map_err(|source| LogError::Directory { path: dir.clone(), source })?;
+    let dir = match &options.dir {
+        Some(dir) => dir.clone(),
+        None => default_dir()?,
+    };
+    create_private_dir(&dir).map_err(|source| LogError::Directory { path: dir.clone(), source })?;
     let file = RollingFileAppender::builder().filename_prefix(FILE_PREFIX).filename_suffix("log");
     let keep = options.keep.map_or(DEFAULT_KEEP, |keep| keep.get() as usize);
     let file = match options.rotation.unwrap_or(LogRotation::Daily) {
@@ -201,9 +203,15 @@ fn open_file(options: &LogOptions) -> Result<Sink, LogError> {
         // No limit of files: the only one would be removed at each start.
         LogRotation::Never => file.rotation(Rotation::NEVER),
     };
-    let file = file.build(dir).map_err(|source| LogError::File { path: dir.clone(), source: source.into() })?;
+    let file = file.build(&dir).map_err(|source| LogError::File { path: dir, source: source.into() })?;
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(QUEUED_LINES).finish(file);
     Ok(Sink::File { writer, _flush_on_drop: guard })
+}
+
+/// The platform's directory for state, or for caches where there is none (macOS, Windows).
+fn default_dir() -> Result<PathBuf, LogError> {
+    let platform = choose_native_strategy().map_err(|_| LogError::NoDirectory)?;
+    Ok(platform.state_dir().unwrap_or_else(|| platform.cache_dir()).join("ploke-io").join("log"))
 }
 
 fn create_private_dir(dir: &Path) -> io::Result<()> {

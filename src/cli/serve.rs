@@ -13,7 +13,6 @@ use clap::{
     builder::{PathBufValueParser, PossibleValuesParser, StringValueParser, TypedValueParser},
     parser::ValueSource,
 };
-use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
@@ -35,9 +34,7 @@ use crate::{
 
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     let stderr = args.log_stderr;
-    let state_dir = state_dir();
-    let mut defaults = args.into_settings();
-    defaults.log.dir = defaults.log.dir.or_else(|| Some(state_dir.as_ref()?.join("log")));
+    let defaults = args.into_settings();
     let logging = match Logging::start(defaults.log.clone(), stderr) {
         Ok(logging) => logging,
         Err(error) => {
@@ -49,20 +46,10 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     let options = ServerOptions {
         defaults,
         configure_logging: Some(Box::new(move |log| configure(log).map_err(|error| error.to_string()))),
-        state_dir,
     };
     let code = server::serve(io::stdin(), io::stdout(), options);
     drop(logging);
     ExitCode::from(code)
-}
-
-/// Where this user's sidecars keep what outlives them; unknown if the home directory is.
-///
-/// The platform's directory for state, or what comes next to it where there is none (macOS, Windows).
-fn state_dir() -> Option<PathBuf> {
-    let platform = choose_native_strategy().ok()?;
-    let local_data = || if cfg!(windows) { platform.cache_dir() } else { platform.data_dir() };
-    Some(platform.state_dir().unwrap_or_else(local_data).join("ploke-io"))
 }
 
 /// Settings of the server. The client's initializationOptions take precedence over the command line, the command
