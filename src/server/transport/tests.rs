@@ -100,7 +100,7 @@ fn a_body_over_the_limit_is_refused_and_passed_over() {
     client.send(long.clone());
     let (code, message) = client.error(Value::Null);
     assert_eq!(code, code::INVALID_REQUEST);
-    assert!(message.contains("limit of 1000 bytes"), "{message}");
+    assert!(message.contains("limit of 1024 bytes"), "{message}");
 
     let options = json!({ "limits": { "maxMessageBytes": 3000 } });
     client.request(json!(2), "initialize", json!({ "capabilities": {}, "initializationOptions": options }));
