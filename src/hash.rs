@@ -71,3 +71,16 @@ pub struct ParseError {
     pub column: usize,
     pub message: String,
 }
+
+pub struct ContentHasher(blake3::Hasher);
+impl ContentHasher {
+    pub fn new() -> Self {
+        Self(blake3::Hasher::new())
+    }
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(*self.0.finalize().as_bytes())
+    }
+}

@@ -81,6 +81,8 @@ pub enum ItemErrorKind {
         bytes: u64,
         limit: u64,
     },
+    /// Another process holds the lock of the file.
+    Locked,
     Cancelled,
     Io {
         /// Name of the operating system's error, such as "ENOSPC".

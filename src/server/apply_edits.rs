@@ -4,16 +4,16 @@ use uuid::Uuid;
 
 use super::{
     edit_request::{MentionedFiles, edit_request},
+    errors::shut_down,
     method::{Call, Method, Reply, RequestId, RpcError},
     unified_diff::unified_diff,
 };
 use crate::{
     engine::{self, EditOutcome, FileOutcome},
-    error::IoErrorKind,
+    error::IoError,
     protocol::{
-        FileChange, FileUri, ItemError, apply_edits,
+        FileChange, ItemError, apply_edits,
         apply_edits::{ApplyEditsParams, ApplyEditsResult, EditResult, FileResult, FileStatus, ReachedDurability},
-        file_changed::ChangeKind,
         values::Id,
     },
 };
@@ -28,7 +28,7 @@ impl Method for ApplyEdits {
     fn run(call: &Call, params: ApplyEditsParams) -> Result<Reply<ApplyEditsResult>, RpcError> {
         let (request, mentioned) = edit_request(params, call.session.as_ref().into())?;
         let (origin, dry_run) = (request.origin, request.dry_run);
-        let outcome = call.session.manager.apply(request, &call.cancel);
+        let outcome = call.session.manager.apply(&request, &call.cancel).map_err(shut_down)?;
         if was_cancelled(&outcome) {
             return Err(RpcError::cancelled());
         }
@@ -38,41 +38,16 @@ impl Method for ApplyEdits {
 
 /// A cancelled edit never began: no file was touched.
 fn was_cancelled(outcome: &EditOutcome) -> bool {
-    let cancelled =
-        |file: &FileOutcome| file.error.as_ref().is_some_and(|error| matches!(error.kind, IoErrorKind::Cancelled));
-    outcome.files.iter().any(cancelled) && !outcome.files.iter().any(was_applied)
-}
-
-fn was_applied(file: &FileOutcome) -> bool {
-    file.status == engine::FileStatus::Applied
+    let cancelled = |file: &FileOutcome| file.error.as_ref().is_some_and(IoError::is_cancelled);
+    let applied = |file: &FileOutcome| file.status == engine::FileStatus::Applied;
+    outcome.files.iter().any(cancelled) && !outcome.files.iter().any(applied)
 }
 
 /// One change per file that was written.
 fn changes(outcome: &EditOutcome, origin: Uuid, request_id: &RequestId) -> Vec<FileChange> {
     let request_id = Option::<Id>::from(request_id);
-    outcome
-        .files
-        .iter()
-        .filter(|file| was_applied(file))
-        .map(|file| FileChange {
-            uri: FileUri::from_path(file.real_path.as_ref().unwrap_or(&file.path)),
-            kind: change_kind(file),
-            old_uri: file.old_path.as_deref().map(FileUri::from_path),
-            content_hash: file.new_content_hash,
-            directory: false,
-            request_id: request_id.clone(),
-            origin: Some(origin),
-        })
-        .collect()
-}
-
-fn change_kind(file: &FileOutcome) -> ChangeKind {
-    match (&file.old_path, file.old_content_hash, file.new_content_hash) {
-        (Some(_), ..) => ChangeKind::Renamed,
-        (None, _, None) => ChangeKind::Deleted,
-        (None, None, Some(_)) => ChangeKind::Created,
-        (None, Some(_), Some(_)) => ChangeKind::Modified,
-    }
+    let events = outcome.files.iter().filter_map(|file| file.event(origin));
+    events.map(|event| FileChange { request_id: request_id.clone(), ..event.into() }).collect()
 }
 
 fn answer(outcome: EditOutcome, mentioned: &MentionedFiles, origin: Uuid, dry_run: bool) -> ApplyEditsResult {
@@ -141,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{EditRequest, Preview},
-        error::{IoError, Warning},
+        error::{IoErrorKind, Warning},
         hash::ContentHash,
         position::PositionEncoding,
         server::edit_request::Context,
@@ -167,7 +142,13 @@ mod tests {
     }
 
     fn outcome(files: Vec<FileOutcome>) -> EditOutcome {
-        EditOutcome { applied: false, failed_change: None, durability: engine::Durability::Full, files }
+        EditOutcome {
+            applied: false,
+            failed_change: None,
+            durability: engine::Durability::Full,
+            file_of_change: Vec::new(),
+            files,
+        }
     }
 
     /// The files `/r/link` and `/r/b`, as a request would name them.
@@ -270,20 +251,6 @@ mod tests {
         assert_eq!((&answer["applied"], &answer["dryRun"]), (&json!(false), &json!(true)));
         assert_eq!(answer["files"][0]["status"], "wouldApply");
         assert_eq!(answer_of(vec![])["diff"], "");
-    }
-
-    #[test]
-    fn the_kind_of_a_change_follows_from_what_was_and_what_is() {
-        let hash = Some(ContentHash::of(b""));
-        for (old_path, old_content_hash, new_content_hash, kind) in [
-            (None, None, hash, ChangeKind::Created),
-            (None, hash, hash, ChangeKind::Modified),
-            (None, hash, None, ChangeKind::Deleted),
-            (Some(PathBuf::from("/r/b")), hash, hash, ChangeKind::Renamed),
-        ] {
-            let applied = file("/r/link", engine::FileStatus::Applied);
-            assert_eq!(change_kind(&FileOutcome { old_path, old_content_hash, new_content_hash, ..applied }), kind);
-        }
     }
 
     #[test]

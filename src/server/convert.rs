@@ -22,16 +22,11 @@ pub(super) fn guard(expected: Option<Expected>, namespace: Uuid) -> Guard {
 
 pub(super) fn text_range(range: Range, encoding: PositionEncoding) -> TextRange {
     match range {
-        Range::Bytes(range) => TextRange::Bytes { start: offset(range.start_byte), end: offset(range.end_byte) },
+        Range::Bytes(range) => TextRange::Bytes { start: range.start_byte, end: range.end_byte },
         Range::Positions(range) => {
             TextRange::Positions { start: position(range.start), end: position(range.end), encoding }
         }
     }
-}
-
-/// An offset that memory has no room for lies outside of every text, as the largest one does.
-fn offset(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 fn position(position: values::Position) -> Position {

@@ -1,33 +1,50 @@
 //! From the params of a request to their types.
 
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::method::RpcError;
 
-/// Decodes the params of a request; params that were left out are those of an empty object.
+/// Characters of a message; serde repeats what it was given, which may be a whole file.
+const MAX_MESSAGE: usize = 1000;
+
+/// Decodes params that must be an object; `null` stands for an empty one.
 ///
 /// # Errors
 /// `INVALID_PARAMS`, with the JSON path of the field that is wrong.
-pub(crate) fn decode_params<T: DeserializeOwned>(params: &RawValue) -> Result<T, RpcError> {
-    let text = match params.get() {
-        "null" => "{}",
+pub(crate) fn decode_object<T: DeserializeOwned>(json: &str) -> Result<T, RpcError> {
+    match json.as_bytes() {
+        b"null" => decode("{}"),
+        [b'{', ..] => decode(json),
         // Serde would take the fields of an array in their order.
-        text if !text.starts_with('{') => return Err(RpcError::invalid_params("params must be an object")),
-        text => text,
-    };
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = json_path(error.path());
-        let separator = if path.is_empty() { "" } else { ": " };
-        RpcError::invalid_params(format!("{path}{separator}{}", reason(error.inner())))
+        _ => Err(RpcError::invalid_params("params: must be an object")),
+    }
+}
+
+/// Decodes params; see [`decode_object`] for the errors.
+pub(crate) fn decode<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, RpcError> {
+    // Keeping track of the path takes time, so this is done only when something is known to be wrong.
+    serde_json::from_str(json).or_else(|_| {
+        let mut json = serde_json::Deserializer::from_str(json);
+        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_field("", &error))
     })
 }
 
+/// Decodes the part of the params that stands at `path`; see [`decode_object`] for the errors.
+pub(crate) fn decode_part<T: DeserializeOwned>(path: &str, part: &Value) -> Result<T, RpcError> {
+    serde_path_to_error::deserialize(part).map_err(|error| invalid_field(path, &error))
+}
+
+fn invalid_field(base: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> RpcError {
+    let path = json_path(base, error.path());
+    let path = if path.is_empty() { "params" } else { &path };
+    RpcError::invalid_params(shortened(format!("{path}: {}", reason(error.inner()))))
+}
+
 /// A path such as `documentChanges[1].expected["file:///a"].contentHash`.
-fn json_path(path: &Path) -> String {
-    let mut text = String::new();
+fn json_path(base: &str, path: &Path) -> String {
+    let mut text = base.to_owned();
     for segment in path {
         match segment {
             Segment::Seq { index } => text += &format!("[{index}]"),
@@ -51,9 +68,17 @@ fn reason(error: &serde_json::Error) -> String {
     text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
 }
 
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::protocol::{
@@ -61,14 +86,14 @@ mod tests {
         status::StatusParams,
     };
 
-    fn decode<T: DeserializeOwned>(params: Value) -> Result<T, RpcError> {
-        decode_params(&serde_json::value::to_raw_value(&params).unwrap())
+    fn decoded<T: DeserializeOwned>(params: Value) -> Result<T, RpcError> {
+        decode_object(&params.to_string())
     }
 
     /// Fails with the first message that differs.
     fn refused<T: DeserializeOwned>(cases: impl IntoIterator<Item = (Value, &'static str)>) {
         for (params, message) in cases {
-            match decode::<T>(params.clone()) {
+            match decoded::<T>(params.clone()) {
                 Ok(_) => panic!("was not refused: {params}"),
                 Err(error) => assert_eq!((error.code, error.message.as_str()), (-32602, message), "{params}"),
             }
@@ -77,16 +102,16 @@ mod tests {
 
     #[test]
     fn params_that_were_left_out_are_empty() {
-        assert_eq!(decode(json!(null)), Ok(StatusParams {}));
-        assert_eq!(decode(json!({})), Ok(StatusParams {}));
+        assert_eq!(decoded(json!(null)), Ok(StatusParams {}));
+        assert_eq!(decoded(json!({})), Ok(StatusParams {}));
     }
 
     #[test]
     fn params_that_are_no_object_are_refused() {
         refused::<StatusParams>([
-            (json!([]), "params must be an object"),
-            (json!([[]]), "params must be an object"),
-            (json!("text"), "params must be an object"),
+            (json!([]), "params: must be an object"),
+            (json!([[]]), "params: must be an object"),
+            (json!("text"), "params: must be an object"),
             (json!({ "verbose": true }), "verbose: unknown field `verbose`, there are no fields"),
         ]);
     }
@@ -96,7 +121,7 @@ mod tests {
         let one = |snippet: Value| json!({ "snippets": [{ "uri": "file:///a" }, snippet] });
         let hash = "0".repeat(64);
         refused::<SnippetsParams>([
-            (json!({}), "missing field `snippets`"),
+            (json!({}), "params: missing field `snippets`"),
             (json!({ "snippets": {} }), "snippets: invalid type: map, expected a sequence"),
             (one(json!({})), "snippets[1]: missing field `uri`"),
             (one(json!({ "uri": "untitled:1" })), "snippets[1].uri: not a `file:` URI"),
@@ -162,7 +187,7 @@ mod tests {
             (json!({ "uri": "file:///a", "expected": { "trackingHash": "x" } }), "snippets[0].expected.trackingHash: "),
             (json!({ "uri": "file:///a", "expected": { "namespace": "x" } }), "snippets[0].expected.namespace: "),
         ] {
-            let message = decode::<SnippetsParams>(json!({ "snippets": [params] })).unwrap_err().message;
+            let message = decoded::<SnippetsParams>(json!({ "snippets": [params] })).unwrap_err().message;
             assert!(message.starts_with(path) && message.contains("UUID"), "{message}");
         }
     }
@@ -184,7 +209,7 @@ mod tests {
                 "hashes[0]: unknown variant `tokens`, expected `content` or `tracking`",
             ),
         ]);
-        assert_eq!(decode::<ScanParams>(json!({ "files": [] })).unwrap().files, []);
+        assert_eq!(decoded::<ScanParams>(json!({ "files": [] })).unwrap().files, []);
     }
 
     #[test]
@@ -310,6 +335,23 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_named_from_the_beginning() {
+        let message =
+            |part: Value| decode_part::<InitializationOptions>("initializationOptions", &part).unwrap_err().message;
+        assert!(message(json!(1)).starts_with("initializationOptions: invalid type"));
+        assert_eq!(
+            message(json!({ "log": { "keep": 0 } })),
+            "initializationOptions.log.keep: 0 is not an integer from 1 to 10000"
+        );
+    }
+
+    #[test]
+    fn params_nested_10_000_deep_are_refused() {
+        let params = format!(r#"{{"snippets":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(decode_object::<SnippetsParams>(&params).unwrap_err().code, -32602);
+    }
+
+    #[test]
     fn settings_out_of_their_range_are_refused_with_their_place() {
         refused::<InitializationOptions>([
             (json!({ "watch": { "debounceMs": 0 } }), "watch.debounceMs: 0 is not an integer from 1 to 60000"),
@@ -330,14 +372,14 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_unicode_are_refused_with_their_place() {
-        let params = RawValue::from_string(r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#.into()).unwrap();
-        let error = decode_params::<SnippetsParams>(&params).unwrap_err();
+        let params = r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#;
+        let error = decode_object::<SnippetsParams>(params).unwrap_err();
         assert!(error.message.starts_with("snippets[0].name: "), "{}", error.message);
     }
 
     #[test]
     fn what_was_given_is_not_repeated_at_length() {
-        let error = decode::<StatusParams>(json!({ "x".repeat(1 << 20): 1 })).unwrap_err();
+        let error = decoded::<StatusParams>(json!({ "x".repeat(1 << 20): 1 })).unwrap_err();
         assert!(error.message.len() < 2000);
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{convert, method::RpcError, session::Session};
 use crate::{
-    engine::{self, Change, EditRequest, Guard, TextChange, TextEdits},
+    engine::{self, Change, CreateFileData, EditRequest, Guard, TextChange, WriteSnippetData},
     position::PositionEncoding,
     protocol::{
         FileUri, UriMap,
@@ -151,11 +151,11 @@ fn engine_change(change: DocumentChange, guards: &Guards, encoding: PositionEnco
         DocumentChange::Edit(change) => {
             let path = change.text_document.uri.path().to_owned();
             let edits = change.edits.into_iter().map(|edit| text_change(edit, encoding)).collect();
-            Change::Edit(TextEdits { expected: guards.of(&path, change.expected)?, path, edits })
+            Change::Edit(WriteSnippetData { expected: guards.of(&path, change.expected)?, path, edits })
         }
         DocumentChange::Create(CreateFile { uri, text, options, expected, .. }) => {
             let options = options.unwrap_or_default();
-            Change::Create {
+            Change::Create(CreateFileData {
                 path: uri.path().to_owned(),
                 text: text.unwrap_or_default(),
                 options: engine::CreateOptions {
@@ -164,7 +164,7 @@ fn engine_change(change: DocumentChange, guards: &Guards, encoding: PositionEnco
                     create_parents: options.create_parents.unwrap_or_default(),
                 },
                 expected: guards.of(uri.path(), expected)?,
-            }
+            })
         }
         DocumentChange::Rename(RenameFile { old_uri, new_uri, options, expected, .. }) => {
             let options = options.unwrap_or_default();
@@ -256,7 +256,7 @@ mod tests {
             "changeAnnotations": { "one": { "label": "Rename", "needsConfirmation": true, "description": "why" } },
         }));
 
-        let [Change::Edit(edit), Change::Create { .. }, Change::Rename { .. }, Change::Delete { .. }] =
+        let [Change::Edit(edit), Change::Create(create), Change::Rename { .. }, Change::Delete { .. }] =
             &request.changes[..]
         else {
             panic!("{:?}", request.changes)
@@ -271,9 +271,8 @@ mod tests {
                 encoding: PositionEncoding::Utf16,
             })
         );
-        let Change::Create { text, options, .. } = &request.changes[1] else { unreachable!() };
-        assert_eq!(text, "");
-        assert_eq!(*options, engine::CreateOptions { ignore_if_exists: true, ..Default::default() });
+        assert_eq!(create.text, "");
+        assert_eq!(create.options, engine::CreateOptions { ignore_if_exists: true, ..Default::default() });
         let Change::Rename { old_path, new_path, .. } = &request.changes[2] else { unreachable!() };
         assert_eq!((old_path.as_path(), new_path.as_path()), (Path::new("/r/c.rs"), Path::new("/r/d.rs")));
         let Change::Delete { recursive, ignore_if_not_exists, .. } = request.changes[3] else { unreachable!() };

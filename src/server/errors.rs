@@ -1,4 +1,4 @@
-//! What errors are on the wire: the kinds of item errors and the codes of responses. Nothing else knows them.
+//! What errors are on the wire; nothing else gives them their kinds.
 
 use super::method::RpcError;
 use crate::{
@@ -9,68 +9,32 @@ use crate::{
     },
 };
 
-pub(crate) const PARSE_ERROR: i64 = -32700;
-pub(crate) const INVALID_REQUEST: i64 = -32600;
-pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
-pub(crate) const INVALID_PARAMS: i64 = -32602;
-pub(crate) const INTERNAL_ERROR: i64 = -32603;
-pub(crate) const SERVER_NOT_INITIALIZED: i64 = -32002;
-pub(crate) const REQUEST_CANCELLED: i64 = -32800;
-
 /// Places of an ambiguous text that are told.
 const MAX_PLACES: usize = 10;
 
-/// Characters of a message; serde puts what it was given into its messages, which may be a whole file.
-const MAX_MESSAGE: usize = 1000;
-
-impl RpcError {
-    pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: shortened(message.into()), data: None }
+/// The outcomes of a request's items.
+///
+/// # Errors
+/// A cancelled request is answered as a whole, whatever some of its items had come to.
+pub(super) fn all_or_cancelled<T>(
+    outcomes: Result<Vec<Result<T, IoError>>, IoError>,
+) -> Result<Vec<Result<T, IoError>>, RpcError> {
+    let outcomes = outcomes.map_err(shut_down)?;
+    if outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(IoError::is_cancelled)) {
+        return Err(RpcError::cancelled());
     }
-
-    pub fn parse_error(message: impl Into<String>) -> Self {
-        Self::new(PARSE_ERROR, message)
-    }
-
-    pub fn invalid_request(message: impl Into<String>) -> Self {
-        Self::new(INVALID_REQUEST, message)
-    }
-
-    pub fn method_not_found(method: &str) -> Self {
-        Self::new(METHOD_NOT_FOUND, format!("unknown method {method}"))
-    }
-
-    /// `message` begins with the JSON path of the field that is wrong.
-    pub fn invalid_params(message: impl Into<String>) -> Self {
-        Self::new(INVALID_PARAMS, message)
-    }
-
-    pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(INTERNAL_ERROR, message)
-    }
-
-    pub fn not_initialized() -> Self {
-        Self::new(SERVER_NOT_INITIALIZED, "the first request must be initialize")
-    }
-
-    pub fn cancelled() -> Self {
-        Self::new(REQUEST_CANCELLED, "cancelled")
-    }
+    Ok(outcomes)
 }
 
-/// Answers a cancelled request as a whole, whatever some of its items had come to.
-pub(super) fn refuse_cancelled<T>(outcomes: &[Result<T, IoError>]) -> Result<(), RpcError> {
-    let is_cancelled =
-        |outcome: &Result<T, IoError>| matches!(outcome, Err(error) if matches!(error.kind, IoErrorKind::Cancelled));
-    if outcomes.iter().any(is_cancelled) { Err(RpcError::cancelled()) } else { Ok(()) }
+/// What a request gets that comes when the manager takes no more.
+pub(super) fn shut_down(error: IoError) -> RpcError {
+    RpcError::invalid_request(error.to_string())
 }
 
-fn shortened(mut message: String) -> String {
-    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
-        message.truncate(end);
-        message.push('…');
+impl IoError {
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self.kind, IoErrorKind::Cancelled)
     }
-    message
 }
 
 impl From<&IoError> for ItemError {
@@ -119,9 +83,12 @@ impl From<&IoErrorKind> for ItemErrorKind {
             IoErrorKind::GuardRequired => Self::GuardRequired,
             IoErrorKind::AlreadyExists => Self::AlreadyExists,
             IoErrorKind::TooLarge { bytes, limit } => Self::TooLarge { bytes: *bytes, limit: *limit },
+            IoErrorKind::Locked { .. } => Self::Locked,
             // Whether the client or the end of the session stopped it: nothing was touched.
             IoErrorKind::Cancelled | IoErrorKind::ShutDown => Self::Cancelled,
             IoErrorKind::Os { source, .. } => Self::Io { os: os_name(source) },
+            IoErrorKind::NotADirectory => Self::Io { os: Some("ENOTDIR") },
+            IoErrorKind::InvalidSetting(_) => Self::Io { os: Some("EINVAL") },
             IoErrorKind::NotSupported(_) => Self::Io { os: Some("ENOTSUP") },
             IoErrorKind::Internal(_) => Self::Internal,
         }
@@ -237,8 +204,11 @@ mod tests {
             (IoErrorKind::GuardRequired, json!({ "kind": "guardRequired" })),
             (IoErrorKind::AlreadyExists, json!({ "kind": "alreadyExists" })),
             (IoErrorKind::TooLarge { bytes: 20, limit: 10 }, json!({ "kind": "tooLarge", "bytes": 20, "limit": 10 })),
+            (IoErrorKind::Locked { waited_ms: 30_000 }, json!({ "kind": "locked" })),
             (IoErrorKind::Cancelled, json!({ "kind": "cancelled" })),
             (IoErrorKind::ShutDown, json!({ "kind": "cancelled" })),
+            (IoErrorKind::NotADirectory, json!({ "kind": "io", "os": "ENOTDIR" })),
+            (IoErrorKind::InvalidSetting("keep".into()), json!({ "kind": "io", "os": "EINVAL" })),
             (IoErrorKind::NotSupported("rename"), json!({ "kind": "io", "os": "ENOTSUP" })),
         ] {
             let message = format!("src/a.rs: {kind}");
@@ -298,8 +268,11 @@ mod tests {
     }
 
     #[test]
-    fn long_messages_are_cut_between_characters() {
-        let error = RpcError::invalid_params("ü".repeat(2 * MAX_MESSAGE));
-        assert_eq!(error.message.chars().count(), MAX_MESSAGE + 1);
+    fn a_request_is_cancelled_as_a_whole() {
+        let item = |kind| Err::<u8, _>(IoError::new("a", kind));
+        let code = |outcomes| all_or_cancelled(outcomes).map(|items| items.len()).map_err(|error| error.code);
+        assert_eq!(code(Ok(vec![Ok(1), item(IoErrorKind::NotFound)])), Ok(2));
+        assert_eq!(code(Ok(vec![Ok(1), item(IoErrorKind::Cancelled)])), Err(-32800));
+        assert_eq!(code(Err(IoError::new("", IoErrorKind::ShutDown))), Err(-32600));
     }
 }

@@ -1,6 +1,6 @@
 //! What a handler of a `ploke/*` request is.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -53,4 +53,60 @@ pub(crate) struct RpcError {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+}
+
+/// The error codes of JSON-RPC and LSP that this server uses.
+pub(crate) mod code {
+    pub const PARSE_ERROR: i64 = -32700;
+    pub const INVALID_REQUEST: i64 = -32600;
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub const INVALID_PARAMS: i64 = -32602;
+    pub const INTERNAL_ERROR: i64 = -32603;
+    pub const NOT_INITIALIZED: i64 = -32002;
+    pub const REQUEST_CANCELLED: i64 = -32800;
+}
+
+impl RpcError {
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    pub fn parse_error(message: impl Into<String>) -> Self {
+        Self::new(code::PARSE_ERROR, message)
+    }
+
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(code::INVALID_REQUEST, message)
+    }
+
+    pub fn method_not_found(method: &str) -> Self {
+        Self::new(code::METHOD_NOT_FOUND, format!("unknown method {method}"))
+    }
+
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(code::INVALID_PARAMS, message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(code::INTERNAL_ERROR, message)
+    }
+
+    pub fn not_initialized() -> Self {
+        Self::new(code::NOT_INITIALIZED, "the server has not been initialized")
+    }
+
+    pub fn cancelled() -> Self {
+        Self::new(code::REQUEST_CANCELLED, "cancelled")
+    }
+}
+
+impl fmt::Display for RequestId {
+    /// For logs: a long id is cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::String(text) => write!(f, "{:.64?}", text),
+            Self::Null => f.write_str("null"),
+        }
+    }
 }

@@ -6,7 +6,6 @@ mod decode;
 mod edit_request;
 mod errors;
 mod method;
-mod metrics;
 mod scan;
 mod session;
 mod snippets;

