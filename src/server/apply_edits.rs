@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::{
     edit_request::{MentionedFiles, edit_request},
-    errors::shut_down,
     method::{Call, Method, Reply, RequestId, RpcError},
     unified_diff::unified_diff,
 };
@@ -28,7 +27,7 @@ impl Method for ApplyEdits {
     fn run(call: &Call, params: ApplyEditsParams) -> Result<Reply<ApplyEditsResult>, RpcError> {
         let (request, mentioned) = edit_request(params, call.session.as_ref().into())?;
         let (origin, dry_run) = (request.origin, request.dry_run);
-        let outcome = call.session.manager.apply(&request, &call.cancel).map_err(shut_down)?;
+        let outcome = call.session.manager.apply(&request, &call.cancel)?;
         if was_cancelled(&outcome) {
             return Err(RpcError::cancelled());
         }

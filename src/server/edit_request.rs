@@ -256,7 +256,7 @@ mod tests {
             "changeAnnotations": { "one": { "label": "Rename", "needsConfirmation": true, "description": "why" } },
         }));
 
-        let [Change::Edit(edit), Change::Create(create), Change::Rename { .. }, Change::Delete { .. }] =
+        let [Change::Edit(edit), Change::Create { .. }, Change::Rename { .. }, Change::Delete { .. }] =
             &request.changes[..]
         else {
             panic!("{:?}", request.changes)
@@ -271,8 +271,9 @@ mod tests {
                 encoding: PositionEncoding::Utf16,
             })
         );
-        assert_eq!(create.text, "");
-        assert_eq!(create.options, engine::CreateOptions { ignore_if_exists: true, ..Default::default() });
+        let Change::Create(CreateFileData { text, options, .. }) = &request.changes[1] else { unreachable!() };
+        assert_eq!(text, "");
+        assert_eq!(*options, engine::CreateOptions { ignore_if_exists: true, ..Default::default() });
         let Change::Rename { old_path, new_path, .. } = &request.changes[2] else { unreachable!() };
         assert_eq!((old_path.as_path(), new_path.as_path()), (Path::new("/r/c.rs"), Path::new("/r/d.rs")));
         let Change::Delete { recursive, ignore_if_not_exists, .. } = request.changes[3] else { unreachable!() };

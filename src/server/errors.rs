@@ -9,26 +9,24 @@ use crate::{
     },
 };
 
+/// LSP's code for a request that failed although nothing was wrong with its params.
+const REQUEST_FAILED: i64 = -32803;
+
 /// Places of an ambiguous text that are told.
 const MAX_PLACES: usize = 10;
 
-/// The outcomes of a request's items.
-///
-/// # Errors
-/// A cancelled request is answered as a whole, whatever some of its items had come to.
-pub(super) fn all_or_cancelled<T>(
-    outcomes: Result<Vec<Result<T, IoError>>, IoError>,
-) -> Result<Vec<Result<T, IoError>>, RpcError> {
-    let outcomes = outcomes.map_err(shut_down)?;
-    if outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(IoError::is_cancelled)) {
-        return Err(RpcError::cancelled());
+/// The request failed as a whole, for a reason that single items have too.
+impl From<IoError> for RpcError {
+    fn from(error: IoError) -> Self {
+        let data = serde_json::to_value(ItemError::from(&error)).ok();
+        Self { data, ..Self::new(REQUEST_FAILED, error.to_string()) }
     }
-    Ok(outcomes)
 }
 
-/// What a request gets that comes when the manager takes no more.
-pub(super) fn shut_down(error: IoError) -> RpcError {
-    RpcError::invalid_request(error.to_string())
+/// Answers a cancelled request as a whole, whatever some of its items had come to.
+pub(super) fn refuse_cancelled<T>(outcomes: &[Result<T, IoError>]) -> Result<(), RpcError> {
+    let cancelled = outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(IoError::is_cancelled));
+    if cancelled { Err(RpcError::cancelled()) } else { Ok(()) }
 }
 
 impl IoError {
@@ -270,9 +268,15 @@ mod tests {
     #[test]
     fn a_request_is_cancelled_as_a_whole() {
         let item = |kind| Err::<u8, _>(IoError::new("a", kind));
-        let code = |outcomes| all_or_cancelled(outcomes).map(|items| items.len()).map_err(|error| error.code);
-        assert_eq!(code(Ok(vec![Ok(1), item(IoErrorKind::NotFound)])), Ok(2));
-        assert_eq!(code(Ok(vec![Ok(1), item(IoErrorKind::Cancelled)])), Err(-32800));
-        assert_eq!(code(Err(IoError::new("", IoErrorKind::ShutDown))), Err(-32600));
+        assert_eq!(refuse_cancelled(&[Ok(1), item(IoErrorKind::NotFound)]), Ok(()));
+        let refused = refuse_cancelled(&[Ok(1), item(IoErrorKind::Cancelled)]);
+        assert_eq!(refused.map_err(|error| error.code), Err(-32800));
+    }
+
+    #[test]
+    fn a_request_that_failed_as_a_whole_has_the_item_error_as_data() {
+        let error = RpcError::from(IoError::new("a", IoErrorKind::NotFound));
+        assert_eq!((error.code, error.message.as_str()), (-32803, "a: no such file or directory"));
+        assert_eq!(error.data.unwrap()["kind"], "notFound");
     }
 }

@@ -3,6 +3,7 @@
 mod apply_edits;
 mod convert;
 mod decode;
+mod file_events;
 mod edit_request;
 mod errors;
 mod method;

@@ -2,7 +2,7 @@
 
 use super::{
     convert,
-    errors::all_or_cancelled,
+    errors::refuse_cancelled,
     method::{Call, Method, Reply, RpcError},
 };
 use crate::{
@@ -33,7 +33,8 @@ impl Method for Scan {
                 want_tracking,
             })
             .collect();
-        let outcomes = all_or_cancelled(call.session.manager.scan(&known, &call.cancel))?;
+        let outcomes = call.session.manager.scan(&known, &call.cancel)?;
+        refuse_cancelled(&outcomes)?;
         let files = params.files.into_iter().zip(outcomes).map(|(query, outcome)| scanned(query, outcome)).collect();
         Ok(ScanResult { files }.into())
     }

@@ -2,7 +2,7 @@
 
 use super::{
     convert,
-    errors::all_or_cancelled,
+    errors::refuse_cancelled,
     method::{Call, Method, Reply, RpcError},
     session::Session,
 };
@@ -26,7 +26,8 @@ impl Method for Snippets {
     fn run(call: &Call, params: SnippetsParams) -> Result<Reply<SnippetsResult>, RpcError> {
         let session = &call.session;
         let (asked, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
-        let outcomes = all_or_cancelled(session.manager.snippets(&wanted, &call.cancel))?;
+        let outcomes = session.manager.snippets(&wanted, &call.cancel)?;
+        refuse_cancelled(&outcomes)?;
         Ok(answer(asked, outcomes, session.max_message_bytes).into())
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::method::{Call, Method, Reply, RpcError};
+use super::{
+    method::{Call, Method, Reply, RpcError},
+    metrics,
+    session::Session,
+};
 #[cfg(feature = "watcher")]
 use crate::watch;
 use crate::{
@@ -23,8 +27,19 @@ impl Method for Status {
 
     fn run(call: &Call, StatusParams {}: StatusParams) -> Result<Reply<StatusResult>, RpcError> {
         let session = &call.session;
-        Ok(answer(session.manager.status(), session.request_stats(), session.started.elapsed()).into())
+        Ok(answer(session.manager.status(), request_stats(session), session.started.elapsed()).into())
     }
+}
+
+/// What has become of the requests so far; nothing before the answer to `initialize`.
+fn request_stats(session: &Session) -> BTreeMap<String, MethodStats> {
+    let methods = session.connection().map(|connection| connection.metrics.snapshot()).unwrap_or_default();
+    methods
+        .into_iter()
+        .map(|(method, metrics::MethodStats { count, errors, p50_us, p99_us })| {
+            (method.to_owned(), MethodStats { count, errors, p50_us, p99_us })
+        })
+        .collect()
 }
 
 fn answer(manager: ManagerStatus, requests: BTreeMap<String, MethodStats>, uptime: Duration) -> StatusResult {
