@@ -208,10 +208,15 @@ fn open_file(options: &LogOptions) -> Result<Sink, LogError> {
     Ok(Sink::File { writer, _flush_on_drop: guard })
 }
 
-/// The platform's directory for state, or for caches where there is none (macOS, Windows).
+/// Where the sidecars of one user keep what outlives them: the platform's directory for state, or for caches where there
+/// is none (macOS, Windows). `None` without a home directory.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    let platform = choose_native_strategy().ok()?;
+    Some(platform.state_dir().unwrap_or_else(|| platform.cache_dir()).join("ploke-io"))
+}
+
 fn default_dir() -> Result<PathBuf, LogError> {
-    let platform = choose_native_strategy().map_err(|_| LogError::NoDirectory)?;
-    Ok(platform.state_dir().unwrap_or_else(|| platform.cache_dir()).join("ploke-io").join("log"))
+    Ok(state_dir().ok_or(LogError::NoDirectory)?.join("log"))
 }
 
 fn create_private_dir(dir: &Path) -> io::Result<()> {

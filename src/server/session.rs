@@ -76,7 +76,7 @@ impl Session {
     /// Called once, when the answer to `initialize` has been queued: from now on notifications may follow it.
     pub fn connect(&self, connection: Connection) {
         if let Some(events) = self.events.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            tokio::spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
+            connection.runtime.spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
         }
         let _ = self.connection.set(connection);
     }

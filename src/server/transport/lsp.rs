@@ -17,9 +17,9 @@ use tower_lsp::{
 use super::outbox::Outbox;
 use crate::server::{
     ServerOptions,
+    decode::decode,
     lifecycle::{Agreed, Lifecycle},
     method::RpcError,
-    decode::decode,
 };
 
 /// What LSP itself defines, as tower-lsp does it; its transport, its cancelling and its ids are not used.

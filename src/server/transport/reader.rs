@@ -19,8 +19,8 @@ use super::{
     in_flight::Asked,
 };
 use crate::server::{
-    method::{RequestId, RpcError},
     decode::decode,
+    method::{RequestId, RpcError},
     routes::{LSP_NOTIFICATIONS, Route, encode_result},
     session::Session,
 };
