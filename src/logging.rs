@@ -213,11 +213,15 @@ fn open_file(options: &LogOptions) -> Result<Sink, LogError> {
     Ok(Sink::File { writer, _flush_on_drop: guard })
 }
 
-/// Where the sidecars of one user keep what outlives them: the platform's directory for state, or for caches where there
-/// is none (macOS, Windows). `None` without a home directory.
+/// Where the sidecars of one user keep what outlives them; `None` without a home directory.
+///
+/// The platform's directory for state, or the one for local data where there is none (macOS, Windows): what is kept must
+/// not be thrown away as a cache is.
 pub(crate) fn state_dir() -> Option<PathBuf> {
     let platform = choose_native_strategy().ok()?;
-    Some(platform.state_dir().unwrap_or_else(|| platform.cache_dir()).join("ploke-io"))
+    // On Windows, this strategy's cache is `%LOCALAPPDATA%` itself, while its data wander from machine to machine.
+    let local_data = || if cfg!(windows) { platform.cache_dir() } else { platform.data_dir() };
+    Some(platform.state_dir().unwrap_or_else(local_data).join("ploke-io"))
 }
 
 fn default_dir() -> Result<PathBuf, LogError> {
