@@ -4,12 +4,13 @@ use std::{
     fmt,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::hash::{ContentHash, ParseError, TrackingHash};
 
 /// Why one item of a request failed; other items of the same request are not affected.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IoError {
     /// Path relative to its root, or as it was given when it lies in no root; empty when no file is concerned.
     pub path: PathBuf,
@@ -55,12 +56,14 @@ pub enum GuardKind {
     Version,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum IoErrorKind {
     #[error("no such file or directory")]
     NotFound,
     #[error("not a regular file but a {found}")]
     NotAFile { found: &'static str },
+    #[error("not a directory")]
+    NotADirectory,
     #[error("outside of all workspace roots{}", if *.no_roots { ": there are no workspace roots" } else { "" })]
     OutsideRoots { no_roots: bool },
     #[error("a symbolic link on the way leads where the link policy does not allow")]
@@ -91,12 +94,16 @@ pub enum IoErrorKind {
     AlreadyExists,
     #[error("{bytes} bytes are above the limit of {limit} bytes")]
     TooLarge { bytes: u64, limit: u64 },
+    #[error("locked by another process for longer than {waited_ms} ms")]
+    Locked { waited_ms: u64 },
     #[error("cancelled before anything was changed")]
     Cancelled,
     #[error("could not {operation}: {source}")]
-    Os { operation: &'static str, source: std::io::Error },
+    Os { operation: &'static str, source: Arc<std::io::Error> },
     #[error("{0} is not supported")]
     NotSupported(&'static str),
+    #[error("{0}")]
+    InvalidSetting(String),
     #[error("the manager has been shut down")]
     ShutDown,
     #[error("internal error: {0}")]
@@ -117,7 +124,7 @@ impl IoErrorKind {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Self::NotFound,
             ErrorKind::PermissionDenied => Self::PermissionDenied { os: os_name(&source) },
             ErrorKind::AlreadyExists => Self::AlreadyExists,
-            _ => Self::Os { operation, source },
+            _ => Self::Os { operation, source: Arc::new(source) },
         }
     }
 }
@@ -196,7 +203,7 @@ impl fmt::Display for IoError {
 impl std::error::Error for IoError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
-            IoErrorKind::Os { source, .. } => Some(source),
+            IoErrorKind::Os { source, .. } => Some(&**source),
             _ => None,
         }
     }

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `ploke-io` sidecar.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ploke_io::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

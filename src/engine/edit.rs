@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Changes that are planned in order, each on the result of those before it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct EditRequest {
     pub changes: Vec<Change>,
     pub atomicity: Atomicity,
@@ -26,15 +26,26 @@ pub struct EditRequest {
 
 #[derive(Debug, Clone)]
 pub enum Change {
-    Edit(TextEdits),
-    Create { path: PathBuf, text: String, options: CreateOptions, expected: Guard },
+    Edit(WriteSnippetData),
+    Create(CreateFileData),
     Rename { old_path: PathBuf, new_path: PathBuf, overwrite: bool, ignore_if_exists: bool, expected: Guard },
     Delete { path: PathBuf, ignore_if_not_exists: bool, recursive: bool, expected: Guard },
 }
 
+/// A file to make.
+#[derive(Debug, Clone, Default)]
+pub struct CreateFileData {
+    /// Absolute path.
+    pub path: PathBuf,
+    pub text: String,
+    pub options: CreateOptions,
+    /// What the file that is overwritten is expected to be.
+    pub expected: Guard,
+}
+
 /// Edits of one file, all relative to the same original text.
 #[derive(Debug, Clone, Default)]
-pub struct TextEdits {
+pub struct WriteSnippetData {
     /// Absolute path.
     pub path: PathBuf,
     pub expected: Guard,
@@ -85,6 +96,8 @@ pub struct EditOutcome {
     pub durability: Durability,
     /// One entry per file in the order of first mention.
     pub files: Vec<FileOutcome>,
+    /// The file that each change concerns, as an index into `files`.
+    pub file_of_change: Vec<usize>,
 }
 
 #[derive(Debug)]

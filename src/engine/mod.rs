@@ -1,21 +1,49 @@
 //! The synchronous core: reads, scans, plans and commits; knows no JSON, no async and no LSP.
 
+mod cache;
+mod commit;
 mod edit;
+#[cfg(test)]
+mod faults;
+mod file;
+mod locks;
+mod os_locks;
+mod parallel;
+mod plan;
+mod range;
 mod read;
 mod scan;
 
-pub use edit::{
-    Atomicity, Change, CreateOptions, Durability, EditOutcome, EditRequest, FileOutcome, FileStatus, Preview,
-    TextChange, TextEdits,
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
-pub use read::{EmbeddingData, Snippet};
-pub use scan::{ChangedFileData, FileData, ScanStatus};
 
 use uuid::Uuid;
 
+pub use cache::{CacheLimits, CacheStatus};
+pub use edit::{
+    Atomicity, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, FileOutcome, FileStatus,
+    Preview, TextChange, WriteSnippetData,
+};
+pub use os_locks::LockingPolicy;
+pub use range::TextRange;
+pub use read::{EmbeddingData, Snippet};
+pub use scan::{ChangedFileData, FileData, ScanStatus};
+
+pub(crate) use cache::HashCache;
+use locks::FileLocks;
+use os_locks::OsLocks;
+use parallel::Permits;
+
 use crate::{
+    disk::Disk,
+    error::IoError,
     hash::{ContentHash, TrackingHash},
-    position::{Position, PositionEncoding},
+    roots::{DirBudget, Root, Roots, SymlinkPolicy},
 };
 
 /// What a caller expects a file to be; whatever is given is checked against the bytes that are used.
@@ -31,11 +59,109 @@ pub struct Guard {
     pub version: Option<i32>,
 }
 
-/// A half-open range of a text; an empty one is an insertion point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextRange {
-    /// Offsets into the file's raw bytes.
-    Bytes { start: usize, end: usize },
-    /// Lines and characters from 0, which begin after a byte order mark.
-    Positions { start: Position, end: Position, encoding: PositionEncoding },
+/// Who wants to know of writes before they can be seen from outside.
+pub(crate) trait WriteObserver: Send + Sync {
+    /// The file will get this content in a moment.
+    fn will_write(&self, path: &Path, content: ContentHash);
+    /// It did not get it after all.
+    fn did_not_write(&self, path: &Path, content: ContentHash);
+}
+
+/// What an engine may use and touch.
+pub(crate) struct EngineConfig {
+    pub symlink_policy: SymlinkPolicy,
+    /// Files worked on at once.
+    pub permits: usize,
+    /// Directories kept open by all requests together.
+    pub open_dirs: usize,
+    /// Text operations refuse larger files.
+    pub max_file_bytes: u64,
+    pub cache: Arc<HashCache>,
+    pub locking: LockingPolicy,
+    pub disk: Arc<dyn Disk>,
+    pub observer: Arc<dyn WriteObserver>,
+}
+
+/// Everything that requests share.
+pub(crate) struct Engine {
+    roots: RwLock<Arc<Roots>>,
+    dir_budget: DirBudget,
+    permits: Permits,
+    threads: usize,
+    max_file_bytes: u64,
+    cache: Arc<HashCache>,
+    locks: FileLocks,
+    os_locks: OsLocks,
+    disk: Arc<dyn Disk>,
+    observer: Arc<dyn WriteObserver>,
+    files_written: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+/// Writes since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteStatus {
+    /// Files written.
+    pub applied: u64,
+    /// Bytes of their new contents.
+    pub bytes: u64,
+}
+
+impl Engine {
+    pub fn new(config: EngineConfig) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),
+            dir_budget: DirBudget::new(config.open_dirs),
+            permits: Permits::new(config.permits),
+            threads: cores.min(config.permits),
+            max_file_bytes: config.max_file_bytes,
+            cache: config.cache,
+            locks: FileLocks::default(),
+            os_locks: OsLocks::new(config.locking),
+            disk: config.disk,
+            observer: config.observer,
+            files_written: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+        }
+    }
+
+    /// The roots as they are now; a request keeps those it began with.
+    pub fn roots(&self) -> Arc<Roots> {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds a root and returns its real path.
+    pub fn add_root(&self, path: &Path) -> Result<PathBuf, IoError> {
+        let root = Root::open(path)?;
+        let real = root.real().to_path_buf();
+        self.change_roots(|roots| roots.add(root));
+        Ok(real)
+    }
+
+    /// Removes the root that was given by this path and returns its real path.
+    pub fn remove_root(&self, path: &Path) -> Option<PathBuf> {
+        self.change_roots(|roots| roots.remove(path)).map(|root| root.real().to_path_buf())
+    }
+
+    fn change_roots<R>(&self, change: impl FnOnce(&mut Roots) -> R) -> R {
+        let mut current = self.roots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut roots = Roots::clone(&current);
+        let result = change(&mut roots);
+        *current = Arc::new(roots);
+        result
+    }
+
+    pub fn cache_status(&self) -> CacheStatus {
+        self.cache.status()
+    }
+
+    pub fn write_status(&self) -> WriteStatus {
+        WriteStatus { applied: self.files_written.load(Relaxed), bytes: self.bytes_written.load(Relaxed) }
+    }
+
+    /// Number of files that are locked or waited for.
+    pub fn locks(&self) -> usize {
+        self.locks.len()
+    }
 }

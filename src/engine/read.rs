@@ -1,9 +1,16 @@
 //! Verified reads: each file is read once, all guards are checked on those bytes.
 
-use std::{ops::Range, path::PathBuf};
+use std::{collections::HashMap, ops::Range, path::PathBuf};
 
-use super::{Guard, TextRange};
-use crate::hash::{ContentHash, TrackingHash};
+use uuid::Uuid;
+
+use super::{Engine, Guard, TextRange, file::FileContent, parallel, range::RangeFinder};
+use crate::{
+    CancelToken,
+    error::{ActualHashes, GuardKind, IoError, IoErrorKind},
+    hash::{ContentHash, TrackingHash},
+    roots::{Resolver, RootedPath},
+};
 
 /// A snippet to read, with what the caller expects it to be.
 #[derive(Debug, Clone, Default)]
@@ -28,4 +35,164 @@ pub struct Snippet {
     /// Hash of the whole file that the text was taken from.
     pub content_hash: ContentHash,
     pub tracking_hash: Option<TrackingHash>,
+}
+
+impl Engine {
+    /// Reads snippets; the results have the length and order of the requests.
+    pub fn snippets(&self, requests: &[EmbeddingData], cancel: &CancelToken) -> Vec<Result<Snippet, IoError>> {
+        let roots = self.roots();
+        let resolver = Resolver::new(&roots, &self.dir_budget);
+        let files = self.group_by_file(requests, &resolver);
+        let read = parallel::map(&files, self.threads, |file| self.read_snippets(file, requests, cancel));
+
+        let mut results: Vec<Option<Result<Snippet, IoError>>> = requests.iter().map(|_| None).collect();
+        for (file, snippets) in files.iter().zip(read) {
+            for (&index, snippet) in file.items.iter().zip(snippets) {
+                results[index] = Some(snippet);
+            }
+        }
+        let missing = || Err(IoError::new("", IoErrorKind::Internal("an item was left out".into())));
+        results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+    }
+
+    /// Gathers the items of each real file, however its path is spelled.
+    fn group_by_file(&self, requests: &[EmbeddingData], resolver: &Resolver) -> Vec<FileGroup> {
+        let mut by_spelling: HashMap<&PathBuf, usize> = HashMap::new();
+        let mut spellings: Vec<(&PathBuf, Vec<usize>)> = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let spelling = *by_spelling.entry(&request.path).or_insert_with(|| {
+                spellings.push((&request.path, Vec::new()));
+                spellings.len() - 1
+            });
+            spellings[spelling].1.push(index);
+        }
+        let resolved = parallel::map(&spellings, self.threads, |(path, _)| resolver.resolve(path));
+
+        let mut by_file: HashMap<PathBuf, usize> = HashMap::with_capacity(spellings.len());
+        let mut files: Vec<FileGroup> = Vec::with_capacity(spellings.len());
+        for ((_, items), path) in spellings.into_iter().zip(resolved) {
+            let known = path.as_ref().ok().map(RootedPath::absolute);
+            match known.as_ref().and_then(|absolute| by_file.get(absolute)) {
+                Some(&file) => files[file].items.extend(items),
+                None => {
+                    by_file.extend(known.map(|absolute| (absolute, files.len())));
+                    files.push(FileGroup { path, items });
+                }
+            }
+        }
+        files
+    }
+
+    fn read_snippets(
+        &self,
+        group: &FileGroup,
+        requests: &[EmbeddingData],
+        cancel: &CancelToken,
+    ) -> Vec<Result<Snippet, IoError>> {
+        let for_all = |error: IoError| group.items.iter().map(|_| Err(error.clone())).collect();
+        let path = match &group.path {
+            Ok(path) => path,
+            Err(error) => return for_all(error.clone()),
+        };
+        if cancel.is_cancelled() {
+            return for_all(IoError::new(path.relative(), IoErrorKind::Cancelled));
+        }
+        let content = {
+            let _permit = self.permits.acquire();
+            match self.read_file(path) {
+                Ok((content, _)) => content,
+                Err(error) => return for_all(error),
+            }
+        };
+        let mut verified = match VerifiedText::new(path, &content) {
+            Ok(verified) => verified,
+            Err(error) => return for_all(error),
+        };
+        group.items.iter().map(|&index| verified.snippet(&requests[index])).collect()
+    }
+}
+
+/// The items of one real file.
+struct FileGroup {
+    path: Result<RootedPath, IoError>,
+    items: Vec<usize>,
+}
+
+/// The text of one reading, against which guards are checked.
+pub(super) struct VerifiedText<'c> {
+    path: &'c RootedPath,
+    hash: ContentHash,
+    pub text: &'c str,
+    ranges: RangeFinder<'c>,
+    tracking: Vec<(Uuid, Result<TrackingHash, IoErrorKind>)>,
+}
+
+impl<'c> VerifiedText<'c> {
+    pub fn new(path: &'c RootedPath, content: &'c FileContent) -> Result<Self, IoError> {
+        let text = content.text(path.relative())?;
+        Ok(Self { path, hash: content.hash, text, ranges: RangeFinder::new(text), tracking: Vec::new() })
+    }
+
+    fn snippet(&mut self, request: &EmbeddingData) -> Result<Snippet, IoError> {
+        self.check(request).map_err(|kind| IoError::new(self.path.relative(), kind))
+    }
+
+    fn check(&mut self, request: &EmbeddingData) -> Result<Snippet, IoErrorKind> {
+        self.check_guard(&request.expected)?;
+        let byte_range = self.find(request.range, request.expected_text.as_deref())?;
+        let text = &self.text[byte_range.clone()];
+        let namespace = request.expected.namespace;
+        if let Some(expected) = request.node_tracking_hash {
+            let actual = TrackingHash::of_text(namespace, &self.path.absolute(), text)?;
+            if actual != expected {
+                return Err(self.mismatch(GuardKind::NodeTrackingHash));
+            }
+        }
+        let wanted = request.want_tracking || request.expected.tracking_hash.is_some();
+        let tracking_hash = if wanted { Some(self.tracking(namespace)?) } else { None };
+        Ok(Snippet { text: text.to_owned(), byte_range, content_hash: self.hash, tracking_hash })
+    }
+
+    /// Checks what is expected of the file as a whole.
+    pub fn check_guard(&mut self, expected: &Guard) -> Result<(), IoErrorKind> {
+        if expected.content_hash.is_some_and(|expected| expected != self.hash) {
+            return Err(self.mismatch(GuardKind::ContentHash));
+        }
+        if let Some(hash) = expected.tracking_hash {
+            if self.tracking(expected.namespace)? != hash {
+                return Err(self.mismatch(GuardKind::TrackingHash));
+            }
+        }
+        match expected.version {
+            Some(_) => Err(self.mismatch(GuardKind::Version)),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds a range in the text; see [`RangeFinder::find`].
+    pub fn find(&mut self, range: Option<TextRange>, expected: Option<&str>) -> Result<Range<usize>, IoErrorKind> {
+        self.ranges.find(range, expected).map_err(|kind| self.with_actual(kind))
+    }
+
+    /// The tracking hash of the file, made once for each namespace.
+    fn tracking(&mut self, namespace: Uuid) -> Result<TrackingHash, IoErrorKind> {
+        if let Some((_, known)) = self.tracking.iter().find(|(of, _)| *of == namespace) {
+            return known.clone();
+        }
+        let hash = TrackingHash::of_text(namespace, &self.path.absolute(), self.text).map_err(IoErrorKind::from);
+        self.tracking.push((namespace, hash.clone()));
+        hash
+    }
+
+    fn mismatch(&self, guard: GuardKind) -> IoErrorKind {
+        let tracking = self.tracking.iter().find_map(|(_, hash)| hash.clone().ok());
+        IoErrorKind::ContentMismatch { guard, actual: Some(ActualHashes { content: self.hash, tracking }) }
+    }
+
+    fn with_actual(&self, kind: IoErrorKind) -> IoErrorKind {
+        match kind {
+            IoErrorKind::ContentMismatch { guard, actual: None } => self.mismatch(guard),
+            kind => kind,
+        }
+    }
 }

@@ -1,23 +1,329 @@
-//! The async face of the engine.
+//! The async face of the engine: a builder, a handle to clone, and file events.
+//!
+//! All file work runs on blocking threads. A call whose future is dropped is cancelled: an edit then either has not begun,
+//! and never does, or is finished.
 
-use crate::{
-    CancelToken,
-    engine::{ChangedFileData, EditOutcome, EditRequest, EmbeddingData, FileData, Snippet},
-    error::IoError,
+mod builder;
+mod events;
+mod limits;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
 };
 
-#[derive(Clone)]
-pub struct IoManagerHandle {}
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
-// The blocking calls, for callers that are on a blocking thread already (the server's handlers are).
+pub use builder::IoManagerBuilder;
+pub use events::FileEvents;
+pub use limits::FD_LIMIT_VARIABLE;
+
+use events::EventSender;
+
+#[cfg(feature = "watcher")]
+use crate::watch::{WatchStatus, Watcher};
+use crate::{
+    CancelToken,
+    engine::{
+        Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, EditOutcome, EditRequest, EmbeddingData,
+        Engine, FileData, FileOutcome, FileStatus, Snippet, WriteSnippetData, WriteStatus,
+    },
+    error::{IoError, IoErrorKind, Warning},
+    events::{FileChangeEvent, FileEventBatch, FileEventKind},
+    hash::{ContentHash, TrackingHash},
+};
+
+/// A way to reach the manager; clones share it. Dropping the last one ends its threads and frees its descriptors.
+#[derive(Clone)]
+pub struct IoManagerHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    events: EventSender,
+    #[cfg(feature = "watcher")]
+    watcher: RwLock<Option<Arc<Watcher>>>,
+    /// Whether calls are let in; they hold it for reading while they run, so that a shutdown waits for them.
+    open: RwLock<bool>,
+}
+
+/// What a write left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteResult {
+    /// Correlation id that subscribers get with the change.
+    pub origin: Uuid,
+    /// Hash of the file as it is now.
+    pub content_hash: ContentHash,
+    /// Present if the write was guarded by a tracking hash and the new text parses.
+    pub tracking_hash: Option<TrackingHash>,
+    /// Old and new range of each edit, in the order given.
+    pub edits: Vec<(std::ops::Range<usize>, std::ops::Range<usize>)>,
+    pub warnings: Vec<Warning>,
+}
+
+/// What the manager is doing and has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerStatus {
+    /// As they were given.
+    pub roots: Vec<std::path::PathBuf>,
+    pub cache: CacheStatus,
+    /// Files that are locked or waited for.
+    pub locks: usize,
+    pub writes: WriteStatus,
+    /// `None` if no watcher was enabled.
+    #[cfg(feature = "watcher")]
+    pub watch: Option<WatchStatus>,
+}
+
 impl IoManagerHandle {
-    pub(crate) fn snippets(&self, _: &[EmbeddingData], _: &CancelToken) -> Vec<Result<Snippet, IoError>> {
-        unimplemented!()
+    /// Reads snippets; the results have the length and order of the requests.
+    ///
+    /// Each file is read once, and all guards are checked on those bytes. A bad item never fails the others.
+    ///
+    /// # Errors
+    /// Only if the manager has been shut down.
+    pub async fn get_snippets_batch(
+        &self,
+        requests: Vec<EmbeddingData>,
+    ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
+        self.run(move |inner, cancel| inner.engine.snippets(&requests, cancel)).await
     }
-    pub(crate) fn scan(&self, _: &[FileData], _: &CancelToken) -> Vec<Result<ChangedFileData, IoError>> {
-        unimplemented!()
+
+    /// Compares files with what the caller knows of them; the results have the length and order of the requests.
+    ///
+    /// # Errors
+    /// Only if the manager has been shut down.
+    pub async fn scan_changes_batch(
+        &self,
+        requests: Vec<FileData>,
+    ) -> Result<Vec<Result<ChangedFileData, IoError>>, IoError> {
+        self.run(move |inner, cancel| inner.engine.scan(&requests, cancel)).await
     }
-    pub(crate) fn apply(&self, _: EditRequest, _: &CancelToken) -> EditOutcome {
-        unimplemented!()
+
+    /// Edits files, each on its own; the results have the length and order of the requests.
+    ///
+    /// Requests that speak of the same file are carried out in order, each on the result of those before it, and succeed
+    /// or fail together. An edit is on the disk, synced, when this returns.
+    ///
+    /// # Errors
+    /// Only if the manager has been shut down.
+    pub async fn write_snippets_batch(
+        &self,
+        requests: Vec<WriteSnippetData>,
+    ) -> Result<Vec<Result<WriteResult, IoError>>, IoError> {
+        self.write_each(requests.into_iter().map(Change::Edit).collect()).await
+    }
+
+    /// Makes files, each on its own; the results have the length and order of the requests.
+    ///
+    /// # Errors
+    /// Only if the manager has been shut down.
+    pub async fn create_files_batch(
+        &self,
+        requests: Vec<CreateFileData>,
+    ) -> Result<Vec<Result<WriteResult, IoError>>, IoError> {
+        self.write_each(requests.into_iter().map(Change::Create).collect()).await
+    }
+
+    /// Carries out a request with all its options, such as a transaction over several files or a dry run.
+    ///
+    /// # Errors
+    /// Only if the manager has been shut down; what failed of the request is in the outcome.
+    pub async fn apply_edits(&self, request: EditRequest) -> Result<EditOutcome, IoError> {
+        self.run(move |inner, cancel| inner.apply(&request, cancel)).await
+    }
+
+    /// Follows changes of files: own writes with their origin, and those from outside if the watcher was enabled.
+    ///
+    /// # Errors
+    /// If the manager has been shut down.
+    pub fn subscribe_file_events(&self) -> Result<FileEvents, IoError> {
+        self.inner.events.subscribe().ok_or_else(shut_down)
+    }
+
+    /// Waits for the calls that run, then ends the watcher and all subscriptions; later calls are refused.
+    pub async fn shutdown(&self) {
+        let inner = self.inner.clone();
+        if let Err(panic) = spawn_blocking(move || inner.shut_down()).await {
+            tracing::error!(%panic, "the manager could not be shut down in order");
+        }
+    }
+
+    async fn write_each(&self, changes: Vec<Change>) -> Result<Vec<Result<WriteResult, IoError>>, IoError> {
+        let origin = Uuid::new_v4();
+        let request = EditRequest { changes, atomicity: Atomicity::PerFile, origin, ..EditRequest::default() };
+        let outcome = self.apply_edits(request).await?;
+        let of_file = |file: &usize| write_result(origin, &outcome.files[*file]);
+        Ok(outcome.file_of_change.iter().map(of_file).collect())
+    }
+
+    /// Runs work on a blocking thread; it is cancelled when the caller stops waiting.
+    async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner, &CancelToken) -> R + Send + 'static,
+    ) -> Result<R, IoError> {
+        let cancel = CancelOnDrop(CancelToken::new());
+        let token = cancel.0.clone();
+        let inner = self.inner.clone();
+        let done = spawn_blocking(move || inner.enter(|inner| work(inner, &token))).await;
+        done.unwrap_or_else(|panic| Err(IoError::new("", IoErrorKind::Internal(panic.to_string()))))
+    }
+}
+
+/// The same calls for callers that are on a blocking thread already.
+impl IoManagerHandle {
+    /// See [`Self::get_snippets_batch`].
+    pub fn snippets(
+        &self,
+        requests: &[EmbeddingData],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
+        self.inner.enter(|inner| inner.engine.snippets(requests, cancel))
+    }
+
+    /// See [`Self::scan_changes_batch`].
+    pub fn scan(
+        &self,
+        requests: &[FileData],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Result<ChangedFileData, IoError>>, IoError> {
+        self.inner.enter(|inner| inner.engine.scan(requests, cancel))
+    }
+
+    /// See [`Self::apply_edits`].
+    pub fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> Result<EditOutcome, IoError> {
+        self.inner.enter(|inner| inner.apply(request, cancel))
+    }
+
+    /// Allows a directory and all beneath it, and watches it if the watcher is enabled.
+    ///
+    /// # Errors
+    /// If it is no directory or cannot be opened; the other roots are not affected.
+    pub fn add_root(&self, path: &Path) -> Result<(), IoError> {
+        self.inner.enter(|inner| inner.add_root(path))?
+    }
+
+    /// Takes a root away again; requests that run keep it until they end. `false` if there was none of that path.
+    ///
+    /// # Errors
+    /// If the manager has been shut down.
+    pub fn remove_root(&self, path: &Path) -> Result<bool, IoError> {
+        self.inner.enter(|inner| inner.remove_root(path))
+    }
+
+    pub fn status(&self) -> ManagerStatus {
+        let engine = &self.inner.engine;
+        ManagerStatus {
+            roots: engine.roots().iter().map(|root| root.given().to_path_buf()).collect(),
+            cache: engine.cache_status(),
+            locks: engine.locks(),
+            writes: engine.write_status(),
+            #[cfg(feature = "watcher")]
+            watch: self.inner.watcher().map(|watcher| watcher.status()),
+        }
+    }
+}
+
+impl Inner {
+    fn enter<R>(&self, work: impl FnOnce(&Self) -> R) -> Result<R, IoError> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if *open { Ok(work(self)) } else { Err(shut_down()) }
+    }
+
+    fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
+        let outcome = self.engine.apply(request, cancel);
+        let changes: Vec<_> = outcome.files.iter().filter_map(|file| file.event(request.origin)).collect();
+        if !changes.is_empty() {
+            self.events.send(FileEventBatch { changes, rescan: false });
+        }
+        outcome
+    }
+
+    fn add_root(&self, path: &Path) -> Result<(), IoError> {
+        let real = self.engine.add_root(path)?;
+        #[cfg(feature = "watcher")]
+        if let Some(watcher) = self.watcher() {
+            watcher.add_root(&real);
+        }
+        tracing::info!(root = %real.display(), "root added");
+        Ok(())
+    }
+
+    fn remove_root(&self, path: &Path) -> bool {
+        let Some(real) = self.engine.remove_root(path) else { return false };
+        #[cfg(feature = "watcher")]
+        if let Some(watcher) = self.watcher() {
+            // The same directory may still be a root under another name.
+            if !self.engine.roots().iter().any(|root| root.real() == real) {
+                watcher.remove_root(&real);
+            }
+        }
+        tracing::info!(root = %real.display(), "root removed");
+        true
+    }
+
+    #[cfg(feature = "watcher")]
+    fn watcher(&self) -> Option<Arc<Watcher>> {
+        self.watcher.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shut_down(&self) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
+        #[cfg(feature = "watcher")]
+        drop(self.watcher.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.events.close();
+    }
+}
+
+impl FileOutcome {
+    /// The change to report for a file that was written.
+    pub fn event(&self, origin: Uuid) -> Option<FileChangeEvent> {
+        if self.status != FileStatus::Applied {
+            return None;
+        }
+        let kind = if self.old_content_hash.is_some() { FileEventKind::Modified } else { FileEventKind::Created };
+        Some(FileChangeEvent {
+            path: self.real_path.clone()?,
+            kind,
+            old_path: None,
+            content_hash: self.new_content_hash,
+            directory: false,
+            origin: Some(origin),
+        })
+    }
+}
+
+fn write_result(origin: Uuid, file: &FileOutcome) -> Result<WriteResult, IoError> {
+    if let Some(error) = &file.error {
+        return Err(error.clone());
+    }
+    let missing = || IoError::new("", IoErrorKind::Internal("a written file has no hash".into()));
+    Ok(WriteResult {
+        origin,
+        content_hash: file.new_content_hash.ok_or_else(missing)?,
+        tracking_hash: file.new_tracking_hash,
+        edits: file.edits.clone(),
+        warnings: file.warnings.clone(),
+    })
+}
+
+fn shut_down() -> IoError {
+    IoError::new("", IoErrorKind::ShutDown)
+}
+
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl fmt::Debug for IoManagerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IoManagerHandle").field("status", &self.status()).finish()
     }
 }

@@ -1,1 +1,9 @@
+//! Tests of behaviour, from outside.
 
+#[cfg(feature = "server")]
+mod command_line;
+mod library;
+#[cfg(feature = "server")]
+mod support;
+#[cfg(feature = "server")]
+mod transcripts;

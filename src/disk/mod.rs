@@ -1,0 +1,108 @@
+//! Everything that touches the disk: open directories to read from, and the trait [`Disk`] for what changes or syncs it.
+//!
+//! What differs between systems is in `unix.rs` and `other.rs`.
+
+#[cfg(not(unix))]
+mod other;
+#[cfg(unix)]
+mod unix;
+
+use std::{ffi::OsStr, fs::File, io, time::SystemTime};
+
+#[cfg(not(unix))]
+pub(crate) use other::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, stat_file};
+#[cfg(unix)]
+pub(crate) use unix::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, stat_file};
+
+/// The operations that change or sync anything, each a single step that can fail or be the last one before a crash.
+pub(crate) trait Disk: Send + Sync {
+    /// Makes a new, empty file for writing; fails if the name is taken.
+    fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File>;
+    /// Writes some of the bytes and says how many.
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize>;
+    /// Gives `to` the owner, mode and extended attributes (ACLs and labels among them) of `from`; returns what it could not.
+    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>>;
+    fn sync_file(&self, file: &File) -> io::Result<()>;
+    /// Renames within one directory, over an existing file.
+    fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()>;
+    /// Renames within one directory; fails if the new name is taken.
+    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()>;
+    fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;
+    fn make_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Dir) -> io::Result<()>;
+}
+
+/// Who may open a file while it is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewFileAccess {
+    /// The owner alone: the content may be meant for few.
+    Private,
+    /// Whoever the umask and the directory's default ACL allow.
+    Default,
+}
+
+/// Identity of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DirId {
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileStat {
+    pub kind: FileKind,
+    pub device: u64,
+    pub inode: u64,
+    pub size: u64,
+    pub modified: SystemTime,
+    /// Time of the last change of content or metadata; no program can set it.
+    pub changed: SystemTime,
+    pub links: u64,
+    pub mode: u32,
+}
+
+impl FileStat {
+    /// No permission bit lets anyone write.
+    pub fn is_read_only(&self) -> bool {
+        self.mode & 0o222 == 0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    File,
+    Directory,
+    Link,
+    Fifo,
+    Socket,
+    Device,
+}
+
+impl FileKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Link => "symbolic link",
+            Self::Fifo => "FIFO",
+            Self::Socket => "socket",
+            Self::Device => "device",
+        }
+    }
+}
+
+/// Writes all of it, however often the system takes only a part or is interrupted.
+pub(crate) fn write_all(disk: &dyn Disk, file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match disk.write(file, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,330 @@
+//! Open directories and changes of the disk on Unix.
+//!
+//! Linux opens beneath a directory with one `openat2`, which refuses every link on the way; elsewhere, and where a sandbox
+//! forbids that call, the path is walked from open directory to open directory with `O_NOFOLLOW`: the guarantee is the same.
+
+use std::{
+    ffi::{CStr, CString, OsStr, OsString},
+    fs::File,
+    io::{self, Write as _},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt, unix::ffi::OsStringExt, unix::fs::MetadataExt},
+    path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{DirId, Disk, FileKind, FileStat, NewFileAccess};
+
+/// An open directory: what is opened through it lies beneath it, whatever happens to the names above it.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    id: DirId,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const OPEN_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Dir {
+    /// Opens a directory by its absolute path, following links.
+    pub fn open_absolute(path: &Path) -> io::Result<Self> {
+        Self::from_fd(fs::open(path, OPEN_DIR, Mode::empty())?)
+    }
+
+    /// Opens a directory beneath this one; fails (see [`is_link_refusal`]) if there is a link on the way.
+    pub fn open_dir(&self, relative: &Path) -> io::Result<Self> {
+        if relative.as_os_str().is_empty() {
+            return Ok(Self { fd: self.fd.try_clone()?, id: self.id });
+        }
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::ResolveFlags;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            loop {
+                match fs::openat2(&self.fd, relative, OPEN_DIR, Mode::empty(), resolve) {
+                    Ok(fd) => return Self::from_fd(fd),
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(Errno::NOSYS | Errno::PERM) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        self.walk(relative)
+    }
+
+    fn walk(&self, relative: &Path) -> io::Result<Self> {
+        let mut current = self.fd.try_clone()?;
+        for component in relative.components() {
+            let Component::Normal(name) = component else { return Err(Errno::XDEV.into()) };
+            current = match fs::openat(&current, name, OPEN_DIR | OFlags::NOFOLLOW, Mode::empty()) {
+                Ok(fd) => fd,
+                // A link that is not followed is no directory.
+                Err(Errno::NOTDIR) if is_link(&current, name)? => return Err(Errno::LOOP.into()),
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Self::from_fd(current)
+    }
+
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let stat = fs::fstat(&fd)?;
+        Ok(Self { fd, id: DirId { device: stat.st_dev as u64, inode: stat.st_ino as u64 } })
+    }
+
+    pub fn id(&self) -> DirId {
+        self.id
+    }
+
+    /// Opens a file of this directory for reading, without following a link and without waiting for a FIFO's writer.
+    pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.fd, name, flags, Mode::empty())?.into())
+    }
+
+    /// Looks at an entry of this directory, without following a link.
+    pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
+        let stat = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileStat {
+            kind: match fs::FileType::from_raw_mode(stat.st_mode as _) {
+                fs::FileType::RegularFile => FileKind::File,
+                fs::FileType::Directory => FileKind::Directory,
+                fs::FileType::Symlink => FileKind::Link,
+                fs::FileType::Fifo => FileKind::Fifo,
+                fs::FileType::Socket => FileKind::Socket,
+                _ => FileKind::Device,
+            },
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified: system_time(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: system_time(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            links: stat.st_nlink as u64,
+            mode: stat.st_mode as u32,
+        })
+    }
+
+    pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
+        let target = fs::readlinkat(&self.fd, name, Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()).into())
+    }
+
+    /// Fails if the caller may not write to the file: by its mode, an immutable flag, or a read-only file system.
+    pub fn check_writable(&self, name: &OsStr) -> io::Result<()> {
+        Ok(fs::accessat(&self.fd, name, fs::Access::WRITE_OK, AtFlags::EACCESS)?)
+    }
+
+    /// A descriptor that can be synced; the one held may be good for look-ups alone.
+    fn syncable(&self) -> io::Result<OwnedFd> {
+        Ok(fs::openat(&self.fd, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+}
+
+/// Looks at an open file.
+pub(crate) fn stat_file(file: &File) -> io::Result<FileStat> {
+    let meta = file.metadata()?;
+    let kind = match fs::FileType::from_raw_mode(meta.mode() as _) {
+        fs::FileType::RegularFile => FileKind::File,
+        fs::FileType::Directory => FileKind::Directory,
+        fs::FileType::Fifo => FileKind::Fifo,
+        fs::FileType::Socket => FileKind::Socket,
+        _ => FileKind::Device,
+    };
+    Ok(FileStat {
+        kind,
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        modified: system_time(meta.mtime(), meta.mtime_nsec()),
+        changed: system_time(meta.ctime(), meta.ctime_nsec()),
+        links: meta.nlink(),
+        mode: meta.mode(),
+    })
+}
+
+/// Whether opening failed because a link is on the way.
+pub(crate) fn is_link_refusal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}
+
+/// Whether the times of a file's system come from this machine's clock, so that they can be compared with it.
+pub(crate) fn keeps_trustworthy_times(file: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        const EXT: u64 = 0xef53;
+        const XFS: u64 = 0x5846_5342;
+        const BTRFS: u64 = 0x9123_683e;
+        const TMPFS: u64 = 0x0102_1994;
+        const F2FS: u64 = 0xf2f5_2010;
+        const OVERLAY: u64 = 0x794c_7630;
+        const ZFS: u64 = 0x2fc1_2fc1;
+        const BCACHEFS: u64 = 0xca45_1a4e;
+        const LOCAL: [u64; 8] = [EXT, XFS, BTRFS, TMPFS, F2FS, OVERLAY, ZFS, BCACHEFS];
+        // The type is a signed or unsigned word of varying width; these magic numbers have 32 bits.
+        fs::fstatfs(file).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        true
+    }
+}
+
+fn is_link(dir: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(fs::FileType::from_raw_mode(stat.st_mode as _) == fs::FileType::Symlink)
+}
+
+fn system_time(seconds: i64, nanos: i64) -> SystemTime {
+    let whole = match seconds {
+        0.. => SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs()),
+        _ => SystemTime::UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()),
+    };
+    whole + Duration::from_nanos(nanos.unsigned_abs())
+}
+
+/// The real disk.
+pub(crate) struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File> {
+        let mode = match access {
+            NewFileAccess::Private => Mode::RUSR | Mode::WUSR,
+            NewFileAccess::Default => Mode::from_raw_mode(0o666),
+        };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(fs::openat(&dir.fd, name, flags, mode)?.into())
+    }
+
+    fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<usize> {
+        file.write(bytes)
+    }
+
+    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
+        let (old, new) = (from.metadata()?, to.metadata()?);
+        let mut lost = Vec::new();
+        if old.gid() != new.gid() && std::os::unix::fs::fchown(to, None, Some(old.gid())).is_err() {
+            lost.push(format!("group {}", old.gid()));
+        }
+        if old.uid() != new.uid() && std::os::unix::fs::fchown(to, Some(old.uid()), None).is_err() {
+            lost.push(format!("owner {}", old.uid()));
+        }
+        copy_extended_attributes(from, to, &mut lost)?;
+        // Last, because a change of owner and an ACL both change the mode. A set-id bit is no use to another owner.
+        let mut mode = old.mode() & 0o7777;
+        if !lost.is_empty()
+            && mode & 0o6000 != 0
+            && lost.iter().any(|l| l.starts_with("owner") || l.starts_with("group"))
+        {
+            mode &= 0o1777;
+            lost.push("set-user-ID and set-group-ID".into());
+        }
+        fs::fchmod(to, Mode::from_raw_mode(mode as _))?;
+        Ok(lost)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(fs::renameat(&dir.fd, from, &dir.fd, to)?)
+    }
+
+    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "macos"))]
+        match fs::renameat_with(&dir.fd, from, &dir.fd, to, fs::RenameFlags::NOREPLACE) {
+            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
+            result => return Ok(result?),
+        }
+        // A link is as exclusive as the rename would be; until the second name is gone the file has two.
+        fs::linkat(&dir.fd, from, &dir.fd, to, AtFlags::empty())?;
+        Ok(fs::unlinkat(&dir.fd, from, AtFlags::empty())?)
+    }
+
+    fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        Ok(fs::unlinkat(&dir.fd, name, AtFlags::empty())?)
+    }
+
+    fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        Ok(fs::unlinkat(&dir.fd, name, AtFlags::REMOVEDIR)?)
+    }
+
+    fn make_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        Ok(fs::mkdirat(&dir.fd, name, Mode::from_raw_mode(0o777))?)
+    }
+
+    fn sync_dir(&self, dir: &Dir) -> io::Result<()> {
+        Ok(fs::fsync(dir.syncable()?)?)
+    }
+}
+
+/// Makes the extended attributes of `to` those of `from`, POSIX ACLs and SELinux labels among them; names those it could not.
+fn copy_extended_attributes(from: &File, to: &File, lost: &mut Vec<String>) -> io::Result<()> {
+    let names = attribute_names(from)?;
+    for name in &names {
+        let value = match attribute(from, name) {
+            Ok(value) => value,
+            Err(Errno::NODATA) => continue,
+            Err(_) => {
+                lost.push(describe_attribute(name));
+                continue;
+            }
+        };
+        let same = attribute(to, name).is_ok_and(|present| present == value);
+        if !same && fs::fsetxattr(to, name, &value, fs::XattrFlags::empty()).is_err() {
+            lost.push(describe_attribute(name));
+        }
+    }
+    // A directory's default ACL gives its new files one that the old file may not have had.
+    for name in attribute_names(to)?.iter().filter(|name| !names.contains(name)) {
+        if fs::fremovexattr(to, name).is_err() {
+            lost.push(format!("absence of {}", describe_attribute(name)));
+        }
+    }
+    Ok(())
+}
+
+fn describe_attribute(name: &CStr) -> String {
+    format!("extended attribute {}", OsStr::from_bytes(name.to_bytes()).display())
+}
+
+fn attribute_names(file: &File) -> io::Result<Vec<CString>> {
+    let names = match read_growing(|| fs::flistxattr_query(file), |buffer| fs::flistxattr(file, buffer)) {
+        Ok(names) => names,
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let terminated = names.split_inclusive(|&byte| byte == 0);
+    terminated.map(|name| CStr::from_bytes_with_nul(name).map(CString::from).map_err(io::Error::other)).collect()
+}
+
+fn attribute(file: &File, name: &CStr) -> rustix::io::Result<Vec<u8>> {
+    read_growing(|| fs::fgetxattr_query(file, name), |buffer| fs::fgetxattr(file, name, buffer))
+}
+
+/// Reads a value whose size is asked for first and may have grown until it is read.
+fn read_growing(
+    size: impl Fn() -> rustix::io::Result<usize>,
+    read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Vec<u8>> {
+    loop {
+        let mut buffer = vec![0; size()?];
+        if buffer.is_empty() {
+            return Ok(buffer);
+        }
+        match read(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

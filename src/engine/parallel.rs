@@ -1,0 +1,83 @@
+//! Work on many files at once, with a bound that all requests share.
+
+use std::{
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use crate::hash::{DEEP_STACK, with_deep_stack};
+
+/// Fewer items than this for each thread are not worth a thread.
+const ITEMS_PER_THREAD: usize = 4;
+
+/// Maps all items in parallel and returns the results in their order.
+///
+/// The calling thread works too: when no thread can be made, it does all of the work. A panic of `work` is passed on.
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = threads.min(items.len() / ITEMS_PER_THREAD);
+    if threads <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let run = || {
+        let mut done = Vec::with_capacity(items.len() / threads + 1);
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, work(item)));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let spawn = || {
+            let builder = thread::Builder::new().name("ploke-io-files".into()).stack_size(DEEP_STACK);
+            builder.spawn_scoped(scope, move || with_deep_stack(run)).ok()
+        };
+        let helpers: Vec<_> = (1..threads).map_while(|_| spawn()).collect();
+        let mut done = run();
+        for helper in helpers {
+            done.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Bounds how many files are worked on at once.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Permits {
+    pub fn new(permits: usize) -> Self {
+        Self { free: Mutex::new(permits), freed: Condvar::new() }
+    }
+
+    /// Waits for a permit. Whoever holds one must not wait for anything but the disk.
+    pub fn acquire(&self) -> Permit<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Permit { permits: self }
+    }
+}
+
+/// The right to work on one file; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit<'a> {
+    permits: &'a Permits,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *self.permits.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.permits.freed.notify_one();
+    }
+}

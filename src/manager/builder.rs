@@ -1,0 +1,206 @@
+//! Making a manager.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, RwLock},
+};
+
+use super::{Inner, IoManagerHandle, events::EventSender, limits::fd_limit};
+#[cfg(feature = "watcher")]
+use crate::watch::{WatchConfig, Watcher};
+use crate::{
+    disk::OsDisk,
+    engine::{CacheLimits, Engine, EngineConfig, HashCache, LockingPolicy, WriteObserver},
+    error::{IoError, IoErrorKind},
+    hash::ContentHash,
+    roots::SymlinkPolicy,
+};
+
+/// Settings of a manager; whatever is not set has a default.
+#[derive(Debug, Clone)]
+pub struct IoManagerBuilder {
+    roots: Vec<PathBuf>,
+    symlink_policy: SymlinkPolicy,
+    permits: Option<usize>,
+    fd_limit: Option<u64>,
+    max_file_bytes: u64,
+    cache: CacheLimits,
+    locking: LockingPolicy,
+    #[cfg(feature = "watcher")]
+    watch: Option<WatchConfig>,
+}
+
+impl Default for IoManagerBuilder {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            symlink_policy: SymlinkPolicy::default(),
+            permits: None,
+            fd_limit: None,
+            max_file_bytes: 64 << 20,
+            cache: CacheLimits::default(),
+            locking: LockingPolicy::default(),
+            #[cfg(feature = "watcher")]
+            watch: None,
+        }
+    }
+}
+
+impl IoManagerBuilder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The directories that may be touched, by absolute paths; without any, every path is refused.
+    pub fn with_roots(mut self, roots: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.roots.extend(roots.into_iter().map(Into::into));
+        self
+    }
+
+    /// Where symbolic links may lead; by default anywhere inside the root they lie in.
+    pub fn with_symlink_policy(mut self, policy: SymlinkPolicy) -> Self {
+        self.symlink_policy = policy;
+        self
+    }
+
+    /// Files worked on at once, at least 1; by default as many as the descriptors allow.
+    pub fn with_semaphore_permits(mut self, permits: usize) -> Self {
+        self.permits = Some(permits);
+        self
+    }
+
+    /// Descriptors used at once, clamped to 4..=1024; before it comes nothing, behind it [`FD_LIMIT_VARIABLE`], then a
+    /// third of the process's limit, at most 100.
+    ///
+    /// [`FD_LIMIT_VARIABLE`]: super::FD_LIMIT_VARIABLE
+    pub fn with_fd_limit(mut self, descriptors: u64) -> Self {
+        self.fd_limit = Some(descriptors);
+        self
+    }
+
+    /// Text operations refuse larger files, in bytes; 64 MiB by default. Scans of content hashes have no limit.
+    pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.max_file_bytes = bytes;
+        self
+    }
+
+    /// Bounds of the cache of hashes; 32 MiB and 100,000 files by default, zero turns it off.
+    pub fn with_cache_limits(mut self, limits: CacheLimits) -> Self {
+        self.cache = limits;
+        self
+    }
+
+    /// Whether other sidecars are kept from editing the same file at the same time; by default they are not.
+    pub fn with_locking_policy(mut self, policy: LockingPolicy) -> Self {
+        self.locking = policy;
+        self
+    }
+
+    /// Reports changes from outside too.
+    #[cfg(feature = "watcher")]
+    pub fn enable_watcher(mut self) -> Self {
+        self.watch.get_or_insert_default();
+        self
+    }
+
+    /// Reports changes from outside with these settings.
+    #[cfg(feature = "watcher")]
+    pub fn with_watch_config(mut self, config: WatchConfig) -> Self {
+        self.watch = Some(config);
+        self
+    }
+
+    /// How long a path has to be quiet before its change is reported; 50 ms by default. Enables the watcher.
+    #[cfg(feature = "watcher")]
+    pub fn with_debounce(mut self, debounce: std::time::Duration) -> Self {
+        self.watch.get_or_insert_default().debounce = debounce;
+        self
+    }
+
+    /// Makes the manager; its calls need a Tokio runtime.
+    ///
+    /// # Errors
+    /// If a root is no directory or cannot be opened, a setting is out of its range, or watching cannot be started.
+    pub fn build(self) -> Result<IoManagerHandle, IoError> {
+        if self.permits == Some(0) {
+            let message = "the number of semaphore permits must be at least 1".into();
+            return Err(IoError::new("", IoErrorKind::InvalidSetting(message)));
+        }
+        let fd_limit = fd_limit(self.fd_limit)? as usize;
+        let cache = Arc::new(HashCache::new(self.cache));
+        let events = EventSender::new();
+        #[cfg(feature = "watcher")]
+        let watcher = match self.watch {
+            Some(config) => Some(start_watcher(config, self.max_file_bytes, cache.clone(), events.clone())?),
+            None => None,
+        };
+        let engine = Engine::new(EngineConfig {
+            symlink_policy: self.symlink_policy,
+            // Half of the descriptors are for directories; a file that is written takes two.
+            permits: self.permits.unwrap_or(fd_limit / 4).max(1),
+            open_dirs: fd_limit / 2,
+            max_file_bytes: self.max_file_bytes,
+            cache,
+            locking: self.locking,
+            disk: Arc::new(OsDisk),
+            observer: Arc::new(Observer {
+                #[cfg(feature = "watcher")]
+                watcher: watcher.as_ref().map(Arc::downgrade),
+            }),
+        });
+        let handle = IoManagerHandle {
+            inner: Arc::new(Inner {
+                engine,
+                events,
+                #[cfg(feature = "watcher")]
+                watcher: RwLock::new(watcher),
+                open: RwLock::new(true),
+            }),
+        };
+        self.roots.iter().try_for_each(|root| handle.add_root(root))?;
+        Ok(handle)
+    }
+}
+
+#[cfg(feature = "watcher")]
+fn start_watcher(
+    mut config: WatchConfig,
+    max_file_bytes: u64,
+    cache: Arc<HashCache>,
+    events: EventSender,
+) -> Result<Arc<Watcher>, IoError> {
+    config.max_file_bytes = max_file_bytes;
+    let watcher = Watcher::start(config, move |batch| {
+        for change in &batch.changes {
+            cache.forget(&change.path);
+        }
+        events.send(batch);
+    });
+    watcher.map(Arc::new).map_err(|error| IoError::os("", "start watching", std::io::Error::other(error)))
+}
+
+/// Tells the watcher of own writes, so that it knows their echo.
+struct Observer {
+    #[cfg(feature = "watcher")]
+    watcher: Option<std::sync::Weak<Watcher>>,
+}
+
+impl WriteObserver for Observer {
+    fn will_write(&self, path: &Path, content: ContentHash) {
+        #[cfg(feature = "watcher")]
+        if let Some(watcher) = self.watcher.as_ref().and_then(std::sync::Weak::upgrade) {
+            watcher.expect_write(path, content);
+        }
+        #[cfg(not(feature = "watcher"))]
+        let _ = (path, content);
+    }
+
+    fn did_not_write(&self, path: &Path, content: ContentHash) {
+        #[cfg(feature = "watcher")]
+        if let Some(watcher) = self.watcher.as_ref().and_then(std::sync::Weak::upgrade) {
+            watcher.withdraw_write(path, content);
+        }
+        #[cfg(not(feature = "watcher"))]
+        let _ = (path, content);
+    }
+}

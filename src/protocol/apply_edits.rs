@@ -1,0 +1,160 @@
+//! `ploke/applyEdits`: guarded, atomic edits; a superset of LSP's `WorkspaceEdit`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    FileUri, ItemError, UriMap,
+    document_change::{DocumentChange, TextEdit},
+    values::{ByteRange, Expected, Id},
+};
+use crate::hash::{ContentHash, TrackingHash};
+
+pub const METHOD: &str = "ploke/applyEdits";
+
+/// What to change; exactly one of `documentChanges` and `changes` is given.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["documentChanges"] }, { "required": ["changes"] }]))]
+pub struct ApplyEditsParams {
+    /// For people; not used.
+    pub label: Option<String>,
+    /// Correlation id that is reported with the changes; a new one by default.
+    pub origin: Option<Uuid>,
+    #[serde(default)]
+    pub atomicity: Atomicity,
+    /// By default that of `initializationOptions`.
+    pub durability: Option<Durability>,
+    /// Check everything, write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Allow changes of existing files without a byte-exact guard.
+    #[serde(default)]
+    pub unguarded: bool,
+    /// Changes that are planned in order, each on the result of those before it.
+    pub document_changes: Option<Vec<DocumentChange>>,
+    /// Edits by file, in the order given.
+    pub changes: Option<UriMap<Vec<TextEdit>>>,
+    /// Guards by file, for files that the request changes.
+    #[serde(default)]
+    pub expected: UriMap<Expected>,
+    /// Taken as LSP gives them; not used.
+    #[serde(default)]
+    pub change_annotations: BTreeMap<String, ChangeAnnotation>,
+    /// Taken as LSP gives it; not used.
+    pub work_done_token: Option<Id>,
+}
+
+/// Whether the files of a request stand or fall together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Atomicity {
+    /// All files or none.
+    #[default]
+    Transaction,
+    /// Each file on its own.
+    PerFile,
+}
+
+/// What a write waits for before it is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Durability {
+    /// File and directory are synced.
+    Full,
+    /// Nothing is synced.
+    BestEffort,
+}
+
+/// LSP's description of edits for people.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChangeAnnotation {
+    pub label: String,
+    pub needs_confirmation: Option<bool>,
+    pub description: Option<String>,
+}
+
+/// What became of the request.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplyEditsResult {
+    /// Everything was written; false for dry runs.
+    pub applied: bool,
+    pub origin: Uuid,
+    pub dry_run: bool,
+    pub durability: ReachedDurability,
+    /// Absent if everything was, or would have been, written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// Index of the change that failed, in `documentChanges` or in the order of `changes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_change: Option<u64>,
+    /// Dry runs only: what would change, as a unified diff with paths relative to the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    /// One entry per file, in the order of first mention.
+    pub files: Vec<FileResult>,
+}
+
+/// What the write has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ReachedDurability {
+    Full,
+    BestEffort,
+    /// Written, but a directory could not be synced.
+    Unknown,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FileResult {
+    /// As it was asked for.
+    pub uri: FileUri,
+    /// Where a renamed file was before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_uri: Option<FileUri>,
+    pub status: FileStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_content_hash: Option<ContentHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_content_hash: Option<ContentHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_tracking_hash: Option<TrackingHash>,
+    /// Length of the new content less that of the old one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_delta: Option<i64>,
+    /// In the order given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<EditResult>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<ItemError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ItemError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FileStatus {
+    Applied,
+    /// Dry runs only.
+    WouldApply,
+    /// The new content is the same as the old one; nothing was written.
+    Unchanged,
+    /// Nothing is wrong with this file, another one failed.
+    NotApplied,
+    Error,
+}
+
+/// Where an edit's text stood, and where its new text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EditResult {
+    pub old_byte_range: ByteRange,
+    pub new_byte_range: ByteRange,
+}

@@ -1,0 +1,266 @@
+//! `initializationOptions`: the settings of a session, which the command line and the environment give too.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{FileUri, apply_edits::Durability, bounded::Bounded, status::WatchBackend};
+
+/// Version of this protocol, told in `capabilities.experimental.ploke`.
+pub const PROTOCOL: u32 = 1;
+
+/// What `capabilities.experimental.ploke` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PlokeCapabilities {
+    pub protocol: u32,
+    pub methods: Vec<&'static str>,
+    pub notifications: Vec<&'static str>,
+}
+
+/// Settings; what is absent is taken from the command line, the environment or the defaults, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InitializationOptions {
+    /// Used when the client names no workspace folders and no `rootUri`.
+    pub roots: Option<Vec<FileUri>>,
+    pub symlink_policy: Option<SymlinkPolicy>,
+    /// Namespace of tracking hashes for requests that name none.
+    pub namespace: Option<Uuid>,
+    #[serde(default)]
+    pub watch: WatchOptions,
+    #[serde(default)]
+    pub limits: LimitOptions,
+    #[serde(default)]
+    pub cache: CacheOptions,
+    /// Durability of edits that do not ask for one.
+    pub durability: Option<Durability>,
+    pub locking: Option<Locking>,
+    #[serde(default)]
+    pub undo: UndoOptions,
+    #[serde(default)]
+    pub log: LogOptions,
+}
+
+/// Where symbolic links may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SymlinkPolicy {
+    /// Anywhere inside their own root.
+    DenyCrossRoot,
+    /// Into any root.
+    Follow,
+}
+
+/// Whether locks are taken that other sidecars honour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Locking {
+    Advisory,
+    None,
+}
+
+/// How changes of files are noticed.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WatchOptions {
+    pub enabled: Option<bool>,
+    /// How long a path must be quiet before its change is told, in milliseconds.
+    pub debounce_ms: Option<Bounded<1, 60_000>>,
+    pub backend: Option<WatchBackend>,
+    /// How often the poll backend looks, in milliseconds.
+    pub poll_interval_ms: Option<Bounded<10, 3_600_000>>,
+    /// How many changes may wait to be told.
+    pub capacity: Option<Bounded<16, 16_777_216>>,
+    /// Patterns of paths whose changes are not told.
+    pub ignore: Option<Vec<String>>,
+    /// Whether what `.gitignore` names is not told.
+    pub gitignore: Option<bool>,
+}
+
+/// How much is read and done at once.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitOptions {
+    /// Largest file whose text is read.
+    pub max_file_bytes: Option<Bounded<1, { i64::MAX as u64 }>>,
+    /// Largest message.
+    pub max_message_bytes: Option<Bounded<1024, 4_294_967_295>>,
+    /// How many files are worked on at once.
+    pub permits: Option<Bounded<1, 65_536>>,
+    /// How many files are open at once; clamped to 4..=1024.
+    pub fd_limit: Option<u64>,
+}
+
+/// The cache of hashes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CacheOptions {
+    /// 0 turns the cache off.
+    pub bytes: Option<u64>,
+    pub entries: Option<u64>,
+}
+
+/// How long what an edit replaced is kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UndoOptions {
+    pub keep_bytes: Option<u64>,
+    pub keep_days: Option<u64>,
+}
+
+/// The log file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogOptions {
+    pub dir: Option<PathBuf>,
+    pub level: Option<LogLevel>,
+    pub rotation: Option<LogRotation>,
+    /// How many old log files are kept.
+    pub keep: Option<Bounded<1, 10_000>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LogRotation {
+    Daily,
+    Hourly,
+    Never,
+}
+
+/// Builds `Self` out of two of them: of each value the upper one if there is one, of each section the same, inside.
+/// Leaving a field out does not compile.
+macro_rules! merged {
+    ($upper:ident over $lower:ident: $($value:ident),* $(; $($section:ident),*)?) => {
+        Self {
+            $($value: $upper.$value.or($lower.$value),)*
+            $($($section: $upper.$section.merge_over($lower.$section),)*)?
+        }
+    };
+}
+
+impl InitializationOptions {
+    /// These settings, with those of `lower` where these have none; lists are replaced, not joined.
+    pub fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: roots, symlink_policy, namespace, durability, locking; watch, limits, cache, undo, log)
+    }
+}
+
+impl WatchOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: enabled, debounce_ms, backend, poll_interval_ms, capacity, ignore, gitignore)
+    }
+}
+
+impl LimitOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: max_file_bytes, max_message_bytes, permits, fd_limit)
+    }
+}
+
+impl CacheOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: bytes, entries)
+    }
+}
+
+impl UndoOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: keep_bytes, keep_days)
+    }
+}
+
+impl LogOptions {
+    fn merge_over(self, lower: Self) -> Self {
+        merged!(self over lower: dir, level, rotation, keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn options(json: Value) -> InitializationOptions {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// Every setting there is, each with its own value.
+    fn all() -> Value {
+        json!({
+            "roots": ["file:///r"],
+            "symlinkPolicy": "follow",
+            "namespace": Uuid::from_u128(1),
+            "watch": {
+                "enabled": true,
+                "debounceMs": 50,
+                "backend": "poll",
+                "pollIntervalMs": 2000,
+                "capacity": 4096,
+                "ignore": ["target/**"],
+                "gitignore": true,
+            },
+            "limits": { "maxFileBytes": 67108864, "maxMessageBytes": 67108864, "permits": 8, "fdLimit": 2000 },
+            "cache": { "bytes": 0, "entries": 10 },
+            "durability": "bestEffort",
+            "locking": "none",
+            "undo": { "keepBytes": 1000, "keepDays": 7 },
+            "log": { "dir": "/var/log", "level": "info", "rotation": "daily", "keep": 7 },
+        })
+    }
+
+    /// Pointers to all settings, such as `/watch/debounceMs`.
+    fn settings() -> Vec<String> {
+        let Value::Object(top) = all() else { unreachable!() };
+        let below = |name: &String, value: &Value| match value {
+            Value::Object(section) => section.keys().map(|key| format!("/{name}/{key}")).collect(),
+            _ => vec![format!("/{name}")],
+        };
+        top.iter().flat_map(|(name, value)| below(name, value)).collect()
+    }
+
+    #[test]
+    fn every_setting_can_be_left_out() {
+        assert_eq!(options(json!({})), InitializationOptions::default());
+        assert_eq!(options(json!({ "watch": {}, "log": {} })), InitializationOptions::default());
+    }
+
+    #[test]
+    fn every_setting_of_the_upper_one_wins_and_of_the_lower_one_fills_in() {
+        let all_settings = options(all());
+        assert_eq!(all_settings.clone().merge_over(InitializationOptions::default()), all_settings);
+        assert_eq!(InitializationOptions::default().merge_over(all_settings.clone()), all_settings);
+
+        for setting in settings() {
+            let mut without = all();
+            *without.pointer_mut(&setting).unwrap() = Value::Null;
+            let without = options(without);
+            assert_ne!(without, all_settings, "{setting} is not read");
+            assert_eq!(without.clone().merge_over(all_settings.clone()), all_settings, "{setting}");
+            assert_eq!(all_settings.clone().merge_over(without), all_settings, "{setting}");
+        }
+    }
+
+    #[test]
+    fn the_upper_one_wins_where_both_have_a_value() {
+        let upper = options(json!({ "roots": [], "watch": { "enabled": false }, "cache": { "bytes": 1 } }));
+        let merged = upper.merge_over(options(all()));
+        assert_eq!(merged.roots, Some(vec![]));
+        assert_eq!(merged.watch.enabled, Some(false));
+        assert_eq!(merged.watch.debounce_ms.map(Bounded::get), Some(50));
+        assert_eq!((merged.cache.bytes, merged.cache.entries), (Some(1), Some(10)));
+    }
+}

@@ -1,0 +1,95 @@
+//! `ploke/scan`: which of these files are not what the client knows.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::{
+    FileUri, ItemError,
+    values::{Expected, FileHashes, HashKind, Id},
+};
+use crate::hash::{ContentHash, TrackingHash};
+
+pub const METHOD: &str = "ploke/scan";
+
+/// The files to compare.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanParams {
+    pub files: Vec<ScanQuery>,
+    /// The hashes wanted in the answer.
+    #[serde(default)]
+    pub hashes: Vec<HashKind>,
+}
+
+/// One file to compare with what the client knows of it.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanQuery {
+    /// Echoed in the answer.
+    pub id: Option<Id>,
+    pub uri: FileUri,
+    /// Needs at least one hash.
+    #[serde(deserialize_with = "with_a_hash")]
+    #[schemars(extend("anyOf" = [{ "required": ["contentHash"] }, { "required": ["trackingHash"] }]))]
+    pub expected: Expected,
+}
+
+fn with_a_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expected, D::Error> {
+    let expected = Expected::deserialize(deserializer)?;
+    if expected.content_hash.is_none() && expected.tracking_hash.is_none() {
+        return Err(de::Error::custom("a scan needs `contentHash` or `trackingHash`"));
+    }
+    Ok(expected)
+}
+
+/// One entry per file asked for, in the same order.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ScanResult {
+    pub files: Vec<ScannedFile>,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "status", rename_all = "camelCase")]
+pub enum ScannedFile {
+    /// Every hash that was given is the file's.
+    Unchanged(Comparison),
+    Changed(Comparison),
+    /// The tracking hash is the same, the bytes are not; only when both were given.
+    Formatted(Comparison),
+    Missing(Comparison),
+    Error(ScanError),
+}
+
+/// The hashes that the client knew and those that the file has.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Comparison {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Id>,
+    /// As it was asked for.
+    pub uri: FileUri,
+    pub old: KnownHashes,
+    /// Absent for a missing file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<FileHashes>,
+}
+
+/// The hashes that were given with the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownHashes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<ContentHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking_hash: Option<TrackingHash>,
+}
+
+/// Why one file could not be compared.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ScanError {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Id>,
+    /// As it was asked for.
+    pub uri: FileUri,
+    pub error: ItemError,
+}

@@ -1,0 +1,105 @@
+//! `ploke/status`: how the server is doing.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::FileUri;
+
+pub const METHOD: &str = "ploke/status";
+
+/// Nothing is asked.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusParams {}
+
+/// Numbers of the server since it started.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusResult {
+    pub version: &'static str,
+    pub uptime_ms: u64,
+    pub roots: Vec<FileUri>,
+    /// By method.
+    pub requests: BTreeMap<String, MethodStats>,
+    pub watch: WatchStatus,
+    pub cache: CacheStatus,
+    /// Locks on files that are held or waited for.
+    pub locks: u64,
+    pub writes: WriteStatus,
+}
+
+/// The requests of one method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MethodStats {
+    pub count: u64,
+    /// Refused requests count too.
+    pub errors: u64,
+    /// Median duration in microseconds.
+    pub p50_us: u64,
+    /// Duration in microseconds that 99 of 100 requests stay below.
+    pub p99_us: u64,
+}
+
+/// How changes of files are noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchStatus {
+    /// Absent when watching is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<WatchBackend>,
+    pub state: WatchState,
+    /// Watches that are set.
+    pub watches: u64,
+    /// How many watches the system allows, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Paths whose change is not reported yet.
+    pub pending: u64,
+    /// How often the system's or the server's queue ran over.
+    pub overflows: u64,
+    /// Changes that could not be reported.
+    pub dropped: u64,
+    /// Why the state is not what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WatchBackend {
+    /// The operating system reports them.
+    Native,
+    /// The server looks again and again.
+    Poll,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WatchState {
+    Starting,
+    Watching,
+    Polling,
+    Off,
+}
+
+/// The cache of hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CacheStatus {
+    pub entries: u64,
+    pub bytes: u64,
+    pub hits: u64,
+    pub misses: u64,
+}
+
+/// The writes that were carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WriteStatus {
+    /// Files written.
+    pub applied: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}

@@ -1,0 +1,468 @@
+//! Which paths may be touched: roots, links, and the only maker of a [`RootedPath`].
+//!
+//! Links are followed by looking, the result is a path without links beneath a root, and what is then opened is opened
+//! beneath that root's open directory by a call that refuses links. Whoever swaps a name for a link in between gets a
+//! refusal or another look, never a file outside.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    path::{Component, Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use crate::{
+    disk::{Dir, DirId, FileKind, FileStat, is_link_refusal},
+    error::{IoError, IoErrorKind},
+};
+
+/// Links followed for one path before it counts as a loop, as in Linux.
+const MAX_LINKS: usize = 40;
+/// Looks at a path whose names are being swapped before giving up.
+const MAX_LOOKS: usize = 16;
+
+/// Where symbolic links inside a root may lead; never outside of all roots.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SymlinkPolicy {
+    /// Anywhere inside the same root.
+    #[default]
+    DenyCrossRoot,
+    /// Into any configured root.
+    Follow,
+}
+
+/// The directories that may be touched, as they were when the request began.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Roots {
+    roots: Vec<Arc<Root>>,
+    policy: SymlinkPolicy,
+}
+
+/// A directory that may be touched, held open.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// As it was given; may lead through links.
+    given: PathBuf,
+    /// Without links.
+    real: PathBuf,
+    dir: Arc<Dir>,
+}
+
+impl Root {
+    pub fn open(path: &Path) -> Result<Self, IoError> {
+        if !path.is_absolute() {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "a root needs an absolute path");
+            return Err(IoError::os(path, "open the root", source));
+        }
+        let open = || -> io::Result<(PathBuf, Dir)> {
+            let real = std::fs::canonicalize(path)?;
+            let dir = Dir::open_absolute(&real)?;
+            Ok((real, dir))
+        };
+        let (real, dir) = open().map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => IoError::new(path, IoErrorKind::NotADirectory),
+            _ => IoError::os(path, "open the root", error),
+        })?;
+        Ok(Self { given: path.components().collect(), real, dir: Arc::new(dir) })
+    }
+
+    pub fn given(&self) -> &Path {
+        &self.given
+    }
+
+    pub fn real(&self) -> &Path {
+        &self.real
+    }
+
+    pub fn dir(&self) -> &Arc<Dir> {
+        &self.dir
+    }
+}
+
+impl Roots {
+    pub fn new(policy: SymlinkPolicy) -> Self {
+        Self { roots: Vec::new(), policy }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Root>> {
+        self.roots.iter()
+    }
+
+    /// Adds a root; one that is there already under the same name is replaced.
+    pub fn add(&mut self, root: Root) {
+        self.remove(&root.given.clone());
+        self.roots.push(Arc::new(root));
+    }
+
+    /// Removes the root that was given by this path.
+    pub fn remove(&mut self, given: &Path) -> Option<Arc<Root>> {
+        let index = self.roots.iter().position(|root| root.given == given)?;
+        Some(self.roots.remove(index))
+    }
+
+    /// The root that a path lies in by its spelling, and the rest of the path; the innermost of nested roots.
+    fn locate<'p>(&self, path: &'p Path) -> Option<(&Arc<Root>, &'p Path)> {
+        let spellings = self.roots.iter().flat_map(|root| [(root, &root.given), (root, &root.real)]);
+        spellings
+            .filter_map(|(root, prefix)| Some((root, path.strip_prefix(prefix).ok()?)))
+            .min_by_key(|(_, rest)| rest.as_os_str().len())
+    }
+
+    /// The root of a path that leads through no link.
+    fn locate_real<'p>(&self, real: &'p Path) -> Option<(&Arc<Root>, &'p Path)> {
+        let inside = self.roots.iter().filter_map(|root| Some((root, real.strip_prefix(&root.real).ok()?)));
+        inside.min_by_key(|(_, rest)| rest.as_os_str().len())
+    }
+
+    /// A path for messages: relative to its root, or as given.
+    pub fn relative<'p>(&self, path: &'p Path) -> &'p Path {
+        self.locate(path).map_or(path, |(_, rest)| rest)
+    }
+}
+
+/// A path beneath a root that led through no link when it was resolved; what it names may not exist.
+#[derive(Debug, Clone)]
+pub(crate) struct RootedPath {
+    root: Arc<Root>,
+    /// Not empty; normal components only.
+    relative: PathBuf,
+    /// The directory the last component is looked up in, if it is there and the budget of open directories allows.
+    dir: Option<Arc<HeldDir>>,
+    /// What was there.
+    stat: Option<FileStat>,
+}
+
+impl RootedPath {
+    pub fn relative(&self) -> &Path {
+        &self.relative
+    }
+
+    pub fn absolute(&self) -> PathBuf {
+        self.root.real.join(&self.relative)
+    }
+
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// What was there when the path was resolved.
+    pub fn stat(&self) -> Option<&FileStat> {
+        self.stat.as_ref()
+    }
+
+    pub fn name(&self) -> &OsStr {
+        self.relative.file_name().unwrap_or_default()
+    }
+
+    /// The directory that holds the last component.
+    pub fn dir(&self) -> io::Result<Arc<Dir>> {
+        match &self.dir {
+            Some(held) => Ok(held.dir.clone()),
+            None => Ok(Arc::new(self.root.dir.open_dir(self.parent())?)),
+        }
+    }
+
+    /// Path of the directory that holds the last component, relative to the root; empty for the root itself.
+    pub fn parent(&self) -> &Path {
+        self.relative.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Opens the file for reading; fails rather than following a link.
+    pub fn open(&self) -> io::Result<File> {
+        self.dir()?.open_file(self.name())
+    }
+
+    /// Identity of the place, the same for all spellings of the path.
+    pub fn place(&self) -> io::Result<Place> {
+        let mut missing = PathBuf::from(self.name());
+        let mut ancestor = self.parent();
+        loop {
+            let opened = match &self.dir {
+                Some(held) if ancestor == self.parent() => Ok(held.dir.id()),
+                _ => self.root.dir.open_dir(ancestor).map(|dir| dir.id()),
+            };
+            match (opened, ancestor.file_name(), ancestor.parent()) {
+                (Ok(dir), ..) => return Ok(Place { dir, rest: missing }),
+                (Err(error), Some(name), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+                    missing = Path::new(name).join(missing);
+                    ancestor = parent;
+                }
+                (Err(error), ..) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A place in the tree: the innermost directory that exists, and what is named in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    dir: DirId,
+    rest: PathBuf,
+}
+
+/// Resolves the paths of one request; keeps directories that several of them share open.
+pub(crate) struct Resolver<'a> {
+    roots: &'a Roots,
+    budget: &'a DirBudget,
+    dirs: Mutex<HashMap<(PathBuf, PathBuf), Arc<HeldDir>>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub fn new(roots: &'a Roots, budget: &'a DirBudget) -> Self {
+        Self { roots, budget, dirs: Mutex::default() }
+    }
+
+    /// Resolves an absolute path. That nothing is there is no error, also when whole directories are missing.
+    pub fn resolve(&self, path: &Path) -> Result<RootedPath, IoError> {
+        let Some((root, rest)) = self.roots.locate(path) else {
+            return Err(IoError::new(path, IoErrorKind::OutsideRoots { no_roots: self.roots.roots.is_empty() }));
+        };
+        let mut last = io::ErrorKind::NotFound.into();
+        for _ in 0..MAX_LOOKS {
+            let found = match self.look_at(root, rest) {
+                Ok(found) => Ok(found),
+                Err(Look::Follow) => match self.follow(root, rest) {
+                    Ok((root, rest)) if rest.as_os_str().is_empty() => Err(Look::directory(root)),
+                    Ok((root, rest)) => self.look_at(&root, &rest),
+                    Err(look) => Err(look),
+                },
+                Err(look) => Err(look),
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(Look::Refused(kind)) => return Err(IoError::new(self.roots.relative(path), kind)),
+                Err(Look::Failed(error)) => {
+                    return Err(IoError::os(self.roots.relative(path), "look up the path", error));
+                }
+                // A name was swapped for a link since it was followed.
+                Err(Look::Follow) => last = too_many_links(),
+            }
+        }
+        Err(IoError::os(self.roots.relative(path), "look up the path", last))
+    }
+
+    /// Looks at a path that is to lead through no link.
+    fn look_at(&self, root: &Arc<Root>, rest: &Path) -> Result<RootedPath, Look> {
+        if rest.as_os_str().is_empty() {
+            return Err(Look::directory(root.clone()));
+        }
+        if !rest.components().all(|component| matches!(component, Component::Normal(_))) {
+            return Err(Look::Follow);
+        }
+        // Built anew from the components, so that two spellings ("a//b", "a/./b") become one.
+        let relative: PathBuf = rest.components().collect();
+        let mut found = RootedPath { root: root.clone(), relative, dir: None, stat: None };
+        let (dir, held) = match self.open_parent(&found) {
+            Ok(opened) => opened,
+            Err(error) if is_link_refusal(&error) => return Err(Look::Follow),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(Look::Failed(error)),
+        };
+        match dir.stat(found.name()) {
+            Ok(stat) if stat.kind == FileKind::Link => return Err(Look::Follow),
+            Ok(stat) => found.stat = Some(stat),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Look::Failed(error)),
+        }
+        found.dir = held;
+        Ok(found)
+    }
+
+    fn open_parent(&self, path: &RootedPath) -> io::Result<(Arc<Dir>, Option<Arc<HeldDir>>)> {
+        let key = (path.root.real.clone(), path.parent().to_path_buf());
+        if let Some(held) = self.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
+            return Ok((held.dir.clone(), Some(held.clone())));
+        }
+        let dir = Arc::new(path.root.dir.open_dir(path.parent())?);
+        let Some(place) = self.budget.take() else { return Ok((dir, None)) };
+        let held = Arc::new(HeldDir { dir: dir.clone(), _place: place });
+        self.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, held.clone());
+        Ok((dir, Some(held)))
+    }
+
+    /// Follows the links of a path and says where it leads, if the policy allows it.
+    fn follow(&self, origin: &Arc<Root>, rest: &Path) -> Result<(Arc<Root>, PathBuf), Look> {
+        let mut walk = Walk::new(origin, rest);
+        walk.run().map_err(Look::Failed)?;
+        let real = walk.real();
+        let refusal =
+            if walk.links == 0 { IoErrorKind::OutsideRoots { no_roots: false } } else { IoErrorKind::SymlinkDenied };
+        match (self.roots.policy, self.roots.locate_real(&real)) {
+            (SymlinkPolicy::Follow, Some((root, rest))) => Ok((root.clone(), rest.to_path_buf())),
+            (SymlinkPolicy::DenyCrossRoot, Some(_)) => match real.strip_prefix(&origin.real) {
+                Ok(rest) => Ok((origin.clone(), rest.to_path_buf())),
+                Err(_) => Err(Look::Refused(refusal)),
+            },
+            (_, None) => Err(Look::Refused(refusal)),
+        }
+    }
+}
+
+/// Why looking at a path came to no result.
+enum Look {
+    /// There is a link or a `..` on the way.
+    Follow,
+    Refused(IoErrorKind),
+    Failed(io::Error),
+}
+
+impl Look {
+    fn directory(_: Arc<Root>) -> Self {
+        Self::Refused(IoErrorKind::NotAFile { found: FileKind::Directory.name() })
+    }
+}
+
+/// A walk from open directory to open directory that follows links.
+struct Walk {
+    /// Path of the directory the walk stands on is `base` and the names of the stack.
+    base: PathBuf,
+    base_dir: Arc<Dir>,
+    stack: Vec<(Arc<Dir>, OsString)>,
+    /// Still to be walked; `None` is `..`.
+    pending: VecDeque<Option<OsString>>,
+    /// What does not exist, or is no directory: nothing follows behind it.
+    tail: PathBuf,
+    links: usize,
+}
+
+impl Walk {
+    fn new(root: &Root, rest: &Path) -> Self {
+        let mut walk = Self {
+            base: root.real.clone(),
+            base_dir: root.dir.clone(),
+            stack: Vec::new(),
+            pending: VecDeque::new(),
+            tail: PathBuf::new(),
+            links: 0,
+        };
+        walk.prepend(rest);
+        walk
+    }
+
+    fn real(&self) -> PathBuf {
+        let mut real = self.base.clone();
+        real.extend(self.stack.iter().map(|(_, name)| name));
+        real.extend(&self.tail);
+        real
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        while let Some(step) = self.pending.pop_front() {
+            let Some(name) = step else {
+                self.step_up()?;
+                continue;
+            };
+            let dir = self.stack.last().map_or(&self.base_dir, |(dir, _)| dir).clone();
+            match dir.stat(&name) {
+                Ok(stat) if stat.kind == FileKind::Link => {
+                    self.links += 1;
+                    if self.links > MAX_LINKS {
+                        return Err(too_many_links());
+                    }
+                    let target = dir.read_link(&name)?;
+                    if target.is_absolute() {
+                        self.restart_at_top(&target)?;
+                    }
+                    self.prepend(&target);
+                }
+                Ok(stat) if stat.kind == FileKind::Directory => match dir.open_dir(Path::new(&name)) {
+                    Ok(opened) => self.stack.push((Arc::new(opened), name)),
+                    // Swapped since the look: look again.
+                    Err(error) if is_link_refusal(&error) => self.pending.push_front(Some(name)),
+                    Err(error) => return Err(error),
+                },
+                Ok(_) if !self.pending.is_empty() => return Err(io::ErrorKind::NotADirectory.into()),
+                Ok(_) => self.tail.push(name),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.tail.push(name);
+                    while let Some(step) = self.pending.pop_front() {
+                        // What is above a directory that does not exist is not known.
+                        self.tail.push(step.ok_or(io::ErrorKind::NotFound)?);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn step_up(&mut self) -> io::Result<()> {
+        if self.stack.pop().is_none() {
+            let base = self.base.clone();
+            if let Some(parent) = base.parent() {
+                self.restart_at_top(&base)?;
+                self.prepend(parent);
+            }
+        }
+        Ok(())
+    }
+
+    fn restart_at_top(&mut self, path: &Path) -> io::Result<()> {
+        let top: PathBuf =
+            path.components().take_while(|c| matches!(c, Component::Prefix(_) | Component::RootDir)).collect();
+        self.base_dir = Arc::new(Dir::open_absolute(&top)?);
+        self.base = top;
+        self.stack.clear();
+        Ok(())
+    }
+
+    fn prepend(&mut self, path: &Path) {
+        for component in path.components().rev() {
+            match component {
+                Component::Normal(name) => self.pending.push_front(Some(name.to_os_string())),
+                Component::ParentDir => self.pending.push_front(None),
+                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn too_many_links() -> io::Error {
+    rustix::io::Errno::LOOP.into()
+}
+
+#[cfg(not(unix))]
+fn too_many_links() -> io::Error {
+    io::Error::other("too many levels of symbolic links")
+}
+
+/// How many directories all requests together may keep open.
+#[derive(Debug)]
+pub(crate) struct DirBudget {
+    left: Arc<AtomicUsize>,
+}
+
+impl DirBudget {
+    pub fn new(directories: usize) -> Self {
+        Self { left: Arc::new(AtomicUsize::new(directories)) }
+    }
+
+    fn take(&self) -> Option<BudgetPlace> {
+        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        taken.ok().map(|_| BudgetPlace { left: self.left.clone() })
+    }
+}
+
+/// An open directory that several paths of a request share.
+#[derive(Debug)]
+struct HeldDir {
+    dir: Arc<Dir>,
+    _place: BudgetPlace,
+}
+
+#[derive(Debug)]
+struct BudgetPlace {
+    left: Arc<AtomicUsize>,
+}
+
+impl Drop for BudgetPlace {
+    fn drop(&mut self) {
+        self.left.fetch_add(1, Relaxed);
+    }
+}

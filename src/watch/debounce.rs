@@ -1,0 +1,254 @@
+//! Gathers changes per path until the path is quiet; owns no clock, thread or channel.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::told::rebase;
+
+/// Holds back what changed until it has been quiet for a while, at the latest for [`LONGEST`].
+#[derive(Debug)]
+pub(super) struct Debouncer {
+    quiet: Duration,
+    files: HashMap<PathBuf, Pending>,
+    /// In the order in which they happened. All paths in `files` are as they are after these.
+    directories: Vec<DirectoryChange>,
+    directories_span: Option<Span>,
+    /// Nothing is due before; may be too early, never too late.
+    wake: Option<Instant>,
+}
+
+/// A path that never is quiet is due this long after its first change.
+pub(super) const LONGEST: Duration = Duration::from_secs(1);
+
+/// Something that happened, in the order in which it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A file was made where none was.
+    Created(PathBuf),
+    /// A file is there now, whether or not there was one before.
+    Appeared(PathBuf),
+    Modified(PathBuf),
+    Removed(PathBuf),
+    /// A file was moved away; [`Change::Moved`] follows if it is known where to.
+    Left(PathBuf),
+    Moved {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// A file may be there or not there, against what was reported.
+    Suspect(PathBuf),
+    /// A directory was removed or moved away as a whole; [`Change::DirectoryMoved`] follows if it is known where to.
+    DirectoryGone(PathBuf),
+    DirectoryMoved {
+        from: PathBuf,
+        to: PathBuf,
+    },
+}
+
+/// What has become due: first the directories in this order, then the files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    pub directories: Vec<DirectoryChange>,
+    /// Those that were moved here come first.
+    pub files: Vec<FileChange>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DirectoryChange {
+    Gone(PathBuf),
+    Moved { from: PathBuf, to: PathBuf },
+}
+
+/// The sum of a file's changes, as far as events tell; what is there now has to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileChange {
+    pub path: PathBuf,
+    /// Where what is here now stood before, if that was somewhere else.
+    pub from: Option<PathBuf>,
+    /// Whether a file was here before the first of the changes, if events tell.
+    pub existed: Option<bool>,
+    /// Something happened here; otherwise it is only suspected.
+    pub touched: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    span: Span,
+    existed: Option<bool>,
+    touched: bool,
+    /// Where what is here now, or was here last, stood before the first of the changes; `None` for something new.
+    origin: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: Instant,
+    last: Instant,
+}
+
+impl Debouncer {
+    pub fn new(quiet: Duration) -> Self {
+        Self { quiet, files: HashMap::new(), directories: Vec::new(), directories_span: None, wake: None }
+    }
+
+    pub fn push(&mut self, change: Change, now: Instant) {
+        match change {
+            Change::Created(path) => self.file(path, Some(false), now).origin = None,
+            Change::Appeared(path) => self.file(path, None, now).origin = None,
+            Change::Removed(path) => self.file(path, Some(true), now).origin = None,
+            Change::Modified(path) | Change::Left(path) => {
+                self.file(path, Some(true), now);
+            }
+            Change::Suspect(path) => {
+                self.files.entry(path.clone()).or_insert_with(|| Pending::new(None, false, Some(path), now));
+            }
+            Change::Moved { from, to } => self.moved(from, to, now),
+            Change::DirectoryGone(path) => {
+                while matches!(self.directories.last(), Some(DirectoryChange::Gone(inner)) if inner.starts_with(&path))
+                {
+                    self.directories.pop();
+                }
+                self.directory(DirectoryChange::Gone(path), now);
+            }
+            Change::DirectoryMoved { from, to } => self.directory_moved(from, to, now),
+        }
+        let soonest = now + self.quiet.min(LONGEST);
+        self.wake = Some(self.wake.map_or(soonest, |wake| wake.min(soonest)));
+    }
+
+    /// When to ask for what is due; never later than something is.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    /// How many paths wait.
+    pub fn len(&self) -> usize {
+        self.files.len() + self.directories.len()
+    }
+
+    /// Takes out what is due.
+    ///
+    /// Directories are due together, and files not before them unless they can wait no longer: a file's path would
+    /// mean nothing to someone who was not told that its directory has moved. The two ends of a move are due together.
+    pub fn due(&mut self, now: Instant) -> Due {
+        if self.wake.is_none_or(|wake| now < wake) {
+            return Due::default();
+        }
+        let late = |span: &Span| now >= span.first + LONGEST;
+        let quiet = self.quiet;
+        let any_late = self.directories_span.iter().chain(self.files.values().map(|file| &file.span)).any(late);
+        let directories_due = any_late || self.directories_span.is_none_or(|span| now >= span.deadline(quiet));
+        let mut due = Due::default();
+        if directories_due {
+            due.directories = mem::take(&mut self.directories);
+            self.directories_span = None;
+            let is_due = |file: &Pending| now >= file.span.deadline(quiet);
+            let waiting = self.files.values().filter(|file| !is_due(file));
+            let held = waiting.filter_map(|file| file.origin.clone()).collect::<HashSet<_>>();
+            let (taken, kept): (HashMap<_, _>, _) =
+                mem::take(&mut self.files).into_iter().partition(|(path, file)| is_due(file) && !held.contains(path));
+            self.files = kept;
+            due.files = taken.into_iter().map(|(path, file)| file.into_change(path)).collect();
+            due.files.sort_by(|a, b| (a.from.is_none(), &a.path).cmp(&(b.from.is_none(), &b.path)));
+        }
+        self.wake = self.soonest(now);
+        due
+    }
+
+    fn file(&mut self, path: PathBuf, existed: Option<bool>, now: Instant) -> &mut Pending {
+        let file = self.files.entry(path.clone()).or_insert_with(|| Pending::new(existed, true, Some(path), now));
+        if !file.touched {
+            file.existed = existed;
+            file.touched = true;
+        }
+        file.span.last = now;
+        file
+    }
+
+    fn moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
+        let source = self.file(from, Some(true), now);
+        let (origin, first) = (source.origin.take(), source.span.first);
+        let target = self.file(to, None, now);
+        target.span.first = target.span.first.min(first);
+        target.origin = origin.clone();
+        let first = target.span.first;
+        // Both ends can wait equally long, so that neither is told without the other.
+        if let Some(start) = origin.and_then(|origin| self.files.get_mut(&origin)) {
+            start.span.first = start.span.first.min(first);
+        }
+    }
+
+    fn directory(&mut self, change: DirectoryChange, now: Instant) {
+        self.directories.push(change);
+        self.directories_span.get_or_insert(Span::new(now)).last = now;
+    }
+
+    fn directory_moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
+        let left = DirectoryChange::Gone(from.clone());
+        if let Some(position) = self.directories.iter().rposition(|change| *change == left) {
+            self.directories.remove(position);
+        }
+        let inside = self.files.keys().filter(|path| path.starts_with(&from)).cloned().collect::<Vec<_>>();
+        let moved = inside
+            .into_iter()
+            .filter_map(|path| Some((rebase(&path, &from, &to)?, self.files.remove(&path)?)))
+            .collect::<Vec<_>>();
+        self.files.extend(moved);
+        for file in self.files.values_mut() {
+            if let Some(there) = file.origin.as_deref().and_then(|origin| rebase(origin, &from, &to)) {
+                file.origin = Some(there);
+            }
+        }
+        let from = match self.directories.pop() {
+            Some(DirectoryChange::Moved { from: earlier, to: between }) if between == from => earlier,
+            Some(other) => {
+                self.directories.push(other);
+                from
+            }
+            None => from,
+        };
+        if from == to {
+            // It is back where it was; what waits in it still is due.
+            self.directories_span = self.directories_span.filter(|_| !self.directories.is_empty());
+        } else {
+            self.directory(DirectoryChange::Moved { from, to }, now);
+        }
+    }
+
+    fn soonest(&self, now: Instant) -> Option<Instant> {
+        let deadline = |span: &Span| span.deadline(self.quiet);
+        match &self.directories_span {
+            Some(directories) => {
+                let files = self.files.values().map(|file| file.span.first + LONGEST);
+                files.chain([deadline(directories)]).min()
+            }
+            // A file held back although its own time has come waits for one whose time has not.
+            None => self.files.values().map(|file| deadline(&file.span)).filter(|deadline| *deadline > now).min(),
+        }
+    }
+}
+
+impl Pending {
+    fn new(existed: Option<bool>, touched: bool, origin: Option<PathBuf>, now: Instant) -> Self {
+        Self { span: Span::new(now), existed, touched, origin }
+    }
+
+    fn into_change(self, path: PathBuf) -> FileChange {
+        let from = self.origin.filter(|origin| *origin != path);
+        FileChange { path, from, existed: self.existed, touched: self.touched }
+    }
+}
+
+impl Span {
+    fn new(now: Instant) -> Self {
+        Self { first: now, last: now }
+    }
+
+    fn deadline(&self, quiet: Duration) -> Instant {
+        (self.last + quiet).min(self.first + LONGEST)
+    }
+}

@@ -1,0 +1,278 @@
+//! Recognises own writes by what was written.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::hash::ContentHash;
+
+/// What was written by us and may still come back as an event; owns no clock.
+///
+/// An entry that has gone (too old, or one too many) makes an echo look like a change from outside. It never does the
+/// opposite: what hides a change is only that the file holds what was written.
+#[derive(Debug)]
+pub(super) struct Echo {
+    /// How long an entry is kept after its last use.
+    keep: Duration,
+    files: HashMap<PathBuf, Own>,
+    /// One for each of `files`, by last use.
+    by_use: BTreeMap<u64, (Instant, PathBuf)>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Own {
+    last_use: u64,
+    /// In the order in which they were announced, which is the order in which they land.
+    writes: Vec<Write>,
+}
+
+#[derive(Debug)]
+struct Write {
+    number: u64,
+    content: ContentHash,
+    /// It is known to be on disk, or to have been there.
+    landed: bool,
+}
+
+/// What had landed at a moment before the disk was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Landed(Option<u64>);
+
+const MOST_FILES: usize = 65_536;
+
+impl Echo {
+    pub fn new(keep: Duration) -> Self {
+        Self { keep, files: HashMap::new(), by_use: BTreeMap::new(), next_number: 0 }
+    }
+
+    /// Announces a write; `true` if nothing was expected before.
+    pub fn expect(&mut self, path: &Path, content: ContentHash, now: Instant) -> bool {
+        let was_empty = self.files.is_empty();
+        if self.files.len() >= MOST_FILES && !self.files.contains_key(path) {
+            if let Some((_, (_, oldest))) = self.by_use.pop_first() {
+                self.files.remove(&oldest);
+            }
+        }
+        let number = self.number();
+        let own = self.files.entry(path.to_path_buf()).or_insert(Own { last_use: number, writes: Vec::new() });
+        own.writes.push(Write { number, content, landed: false });
+        self.used(path, now);
+        was_empty
+    }
+
+    /// The latest write of this content to this file did not happen.
+    pub fn withdraw(&mut self, path: &Path, content: ContentHash) {
+        let Some(own) = self.files.get_mut(path) else { return };
+        if let Some(position) = own.writes.iter().rposition(|write| write.content == content && !write.landed) {
+            own.writes.remove(position);
+        }
+        self.drop_if_empty(path);
+    }
+
+    /// An event said that one of our temporary files has become this file.
+    pub fn land(&mut self, path: &Path) {
+        if let Some(write) = self.files.get_mut(path).and_then(|own| own.writes.iter_mut().find(|write| !write.landed))
+        {
+            write.landed = true;
+        }
+    }
+
+    /// To be asked before the disk is looked at.
+    pub fn landed(&self, path: &Path) -> Landed {
+        let own = self.files.get(path);
+        Landed(own.and_then(|own| own.writes.iter().rfind(|write| write.landed)).map(|write| write.number))
+    }
+
+    /// Whether what was found at the path, if there was a file with a known hash, is what we wrote there last.
+    ///
+    /// Something else that is found after a write has landed has replaced it: then finding that write's content again
+    /// means that somebody else has written it.
+    pub fn is_own(&mut self, path: &Path, found: Option<ContentHash>, before: Landed, now: Instant) -> bool {
+        let Some(own) = self.files.get_mut(path) else { return false };
+        if let Some(landed) = before.0 {
+            own.writes.retain(|write| write.number >= landed);
+        }
+        let position = own.writes.iter().position(|write| found == Some(write.content));
+        match position {
+            Some(position) => {
+                own.writes.drain(..position);
+                own.writes[0].landed = true;
+                self.used(path, now);
+                true
+            }
+            None => {
+                if let Some(landed) = before.0 {
+                    own.writes.retain(|write| write.number > landed);
+                }
+                self.drop_if_empty(path);
+                false
+            }
+        }
+    }
+
+    /// Forgets what was not used for long.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(oldest) = self.by_use.first_entry().filter(|oldest| oldest.get().0 + self.keep <= now) {
+            let (_, path) = oldest.remove();
+            self.files.remove(&path);
+        }
+        if self.files.is_empty() {
+            self.files.shrink_to_fit();
+        }
+    }
+
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.by_use.values().next().map(|(used, _)| *used + self.keep)
+    }
+
+    fn used(&mut self, path: &Path, now: Instant) {
+        let number = self.number();
+        if let Some(own) = self.files.get_mut(path) {
+            self.by_use.remove(&own.last_use);
+            own.last_use = number;
+            self.by_use.insert(number, (now, path.to_path_buf()));
+        }
+    }
+
+    fn drop_if_empty(&mut self, path: &Path) {
+        if let Some(own) = self.files.get(path).filter(|own| own.writes.is_empty()) {
+            self.by_use.remove(&own.last_use);
+            self.files.remove(path);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_own_write_is_recognised_however_late_and_often_its_events_come() {
+        let mut echo = expecting(&["A"]);
+        for seconds in [0, 30, 89, 140] {
+            assert!(sees(&mut echo, "A", seconds), "after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn two_own_writes_whose_events_come_late_are_both_recognised() {
+        let mut echo = expecting(&["A", "B"]);
+        assert!(sees(&mut echo, "A", 0), "B has not landed yet");
+        assert!(sees(&mut echo, "B", 0));
+        assert!(!sees(&mut echo, "A", 0), "somebody else has put A back");
+    }
+
+    #[test]
+    fn going_back_and_forth_between_own_contents_is_recognised() {
+        let mut echo = expecting(&["A", "B", "A"]);
+        for _ in 0..3 {
+            echo.land(path());
+        }
+        assert!(sees(&mut echo, "A", 0));
+        assert!(!sees(&mut echo, "B", 0));
+    }
+
+    #[test]
+    fn another_content_is_from_outside_and_so_is_the_own_one_once_it_was_replaced() {
+        let mut echo = expecting(&["A"]);
+        echo.land(path());
+        assert!(!sees(&mut echo, "X", 0));
+        assert!(!sees(&mut echo, "A", 0));
+        assert!(echo.files.is_empty() && echo.by_use.is_empty());
+    }
+
+    #[test]
+    fn what_is_found_before_the_write_lands_does_not_use_it_up() {
+        let mut echo = expecting(&["A"]);
+        assert!(!sees(&mut echo, "X", 0));
+        echo.land(path());
+        assert!(sees(&mut echo, "A", 0));
+    }
+
+    #[test]
+    fn a_write_that_lands_while_the_disk_is_looked_at_is_not_used_up() {
+        let mut echo = expecting(&["A"]);
+        let before = echo.landed(path());
+        echo.land(path());
+        assert!(!echo.is_own(path(), Some(hash("X")), before, start()), "the look came before the landing");
+        assert!(sees(&mut echo, "A", 0));
+    }
+
+    #[test]
+    fn a_deleted_file_and_one_without_hash_are_never_own() {
+        let mut echo = expecting(&["A"]);
+        let before = echo.landed(path());
+        assert!(!echo.is_own(path(), None, before, start()));
+    }
+
+    #[test]
+    fn a_withdrawn_write_hides_nothing() {
+        let mut echo = expecting(&["A", "B"]);
+        echo.withdraw(path(), hash("B"));
+        assert!(sees(&mut echo, "A", 0) && !sees(&mut echo, "B", 0));
+        echo.withdraw(path(), hash("A"));
+        assert!(sees(&mut echo, "A", 0), "a write that was seen did happen");
+
+        let mut echo = expecting(&["A"]);
+        echo.withdraw(path(), hash("A"));
+        assert!(echo.files.is_empty() && echo.by_use.is_empty());
+    }
+
+    #[test]
+    fn the_table_shrinks_to_nothing_when_idle_and_what_was_forgotten_is_reported() {
+        let mut echo = expecting(&["A"]);
+        let expiry = echo.next_expiry().unwrap();
+        echo.expire(expiry - Duration::from_millis(1));
+        assert!(sees(&mut echo, "A", 0));
+        echo.expire(expiry + Duration::from_secs(3600));
+        assert!(!sees(&mut echo, "A", 0));
+        assert!(echo.files.is_empty() && echo.by_use.is_empty() && echo.next_expiry().is_none());
+    }
+
+    #[test]
+    fn the_table_never_grows_above_its_bound_and_loses_the_oldest_first() {
+        let mut echo = Echo::new(Duration::from_secs(60));
+        for number in 0..MOST_FILES + 10 {
+            echo.expect(Path::new(&format!("/r/{number}")), hash("A"), start());
+        }
+        assert_eq!((echo.files.len(), echo.by_use.len()), (MOST_FILES, MOST_FILES));
+        assert!(!echo.files.contains_key(Path::new("/r/9")) && echo.files.contains_key(Path::new("/r/10")));
+    }
+
+    fn expecting(contents: &[&str]) -> Echo {
+        let mut echo = Echo::new(Duration::from_secs(60));
+        for content in contents {
+            echo.expect(path(), hash(content), start());
+        }
+        echo
+    }
+
+    fn sees(echo: &mut Echo, content: &str, after_seconds: u64) -> bool {
+        let now = start() + Duration::from_secs(after_seconds);
+        echo.expire(now);
+        let before = echo.landed(path());
+        echo.is_own(path(), Some(hash(content)), before, now)
+    }
+
+    fn path() -> &'static Path {
+        Path::new("/r/a")
+    }
+
+    fn hash(content: &str) -> ContentHash {
+        ContentHash::of(content.as_bytes())
+    }
+
+    fn start() -> Instant {
+        use std::sync::LazyLock;
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        *START
+    }
+}

@@ -1,0 +1,79 @@
+//! The net effect of what is due: what subscribers were told before, against what is on disk now.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    debounce::{DirectoryChange, FileChange},
+    told::Told,
+};
+
+/// What there is to tell about a path, true at the moment of looking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Net {
+    Created,
+    Modified,
+    Deleted,
+    Renamed { from: PathBuf },
+}
+
+/// The questions asked about the disk.
+pub(super) trait Disk {
+    fn is_file(&self, path: &Path) -> bool;
+    fn is_directory(&self, path: &Path) -> bool;
+}
+
+/// Compares one file; the caller tells what comes out, and `told` then knows of it.
+///
+/// Never says that something was created or modified that is not there, nor that something was deleted that is.
+pub(super) fn settle_file(change: &FileChange, is_there: bool, told: &mut Told, disk: &impl Disk) -> Option<Net> {
+    let path = &change.path;
+    let was_there = told.knows(path).or(change.existed);
+    if !is_there {
+        told.remove(path);
+        return (was_there == Some(true)).then_some(Net::Deleted);
+    }
+    let source = change.from.as_deref().filter(|from| told.knows(from) != Some(false) && !disk.is_file(from));
+    told.insert(path);
+    if let Some(from) = source {
+        told.remove(from);
+        return Some(Net::Renamed { from: from.to_path_buf() });
+    }
+    match was_there {
+        Some(false) => Some(Net::Created),
+        Some(true) | None => change.touched.then_some(Net::Modified),
+    }
+}
+
+/// What a directory's change comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DirectoryNet {
+    /// The directory and the change that stands for all the files in it.
+    pub tell: Option<(PathBuf, Net)>,
+    pub check: Option<Check>,
+}
+
+/// What must be looked at again because a directory's change does not say it all.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// These files may be gone.
+    Files(Vec<PathBuf>),
+    /// Files may have come and gone below this directory while it was not watched.
+    Below(PathBuf),
+}
+
+pub(super) fn settle_directory(change: DirectoryChange, told: &mut Told, disk: &impl Disk) -> DirectoryNet {
+    let gone = match change {
+        DirectoryChange::Moved { from, to } if disk.is_directory(&to) => {
+            let any = told.move_directory(&from, &to);
+            let tell = any.then(|| (to.clone(), Net::Renamed { from }));
+            return DirectoryNet { tell, check: Some(Check::Below(to)) };
+        }
+        DirectoryChange::Moved { from: gone, .. } | DirectoryChange::Gone(gone) => gone,
+    };
+    if disk.is_directory(&gone) {
+        // Another one has taken its place: each file has to speak for itself.
+        return DirectoryNet { tell: None, check: Some(Check::Files(told.files_below(&gone))) };
+    }
+    let any = told.remove_directory(&gone);
+    DirectoryNet { tell: any.then_some((gone, Net::Deleted)), check: None }
+}
