@@ -237,7 +237,8 @@ fn check(scene: &Scene, outcome: &EditOutcome, case: &str) {
     }
     assert_eq!(outcome.applied, all_applied, "{case}");
     assert_eq!(outcome.failed_change.is_none(), all_applied, "{case}");
-    let warned = outcome.files.iter().flat_map(|file| &file.warnings).any(|w| matches!(w, Warning::DurabilityUnknown(_)));
+    let warned =
+        outcome.files.iter().flat_map(|file| &file.warnings).any(|w| matches!(w, Warning::DurabilityUnknown(_)));
     assert_eq!(outcome.durability == Durability::Unknown, warned, "{case}");
     let fault = scene.disk.fault.map(|(_, fault)| fault);
     if matches!(fault, Some(Fault::Error(_) | Fault::ShortWrite)) {

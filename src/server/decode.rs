@@ -365,8 +365,8 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_unicode_are_refused_with_their_place() {
-        let params = RawValue::from_string(r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#.into()).unwrap();
-        let error = decode_params::<SnippetsParams>(&params).unwrap_err();
+        let params = r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#;
+        let error = decode_params::<SnippetsParams>(params).unwrap_err();
         assert!(error.message.starts_with("snippets[0].name: "), "{}", error.message);
     }
 

@@ -60,8 +60,20 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
-            Self::String(text) => write!(f, "{:.64?}", text),
+            Self::String(text) => write!(f, "{:?}", text.chars().take(64).collect::<String>()),
             Self::Null => f.write_str("null"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_made_long_is_cut_in_logs_and_messages() {
+        let long = "é".repeat(1_000_000);
+        assert_eq!(RequestId::String(long.clone()).to_string().chars().count(), 66);
+        assert!(RpcError::method_not_found(&long).message.chars().count() < 120);
     }
 }

@@ -25,6 +25,7 @@ use std::{
 
 use crate::protocol::{InitializationOptions, initialize::LogOptions};
 use metrics::Metrics;
+use tokio::runtime::Handle;
 use transport::{Outbox, Setup};
 
 /// Serves one client until it leaves, and returns the exit code of the process.
@@ -66,4 +67,5 @@ impl ServerOptions {
 pub(crate) struct Connection {
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
+    pub runtime: Handle,
 }

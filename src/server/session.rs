@@ -55,7 +55,7 @@ impl Session {
         if let Some(configure) = &options.configure_logging {
             problems.extend(configure(&settings.log).err());
         }
-        let manager = build_manager(&settings, options.state_dir.as_deref(), &mut problems)?;
+        let manager = build_manager(&settings, options.state_dir.as_deref())?;
         let events = manager.subscribe_file_events()?;
         for root in roots(params, &settings)? {
             problems.extend(manager.add_root(&root).err().map(|error| error.to_string()));
@@ -76,7 +76,7 @@ impl Session {
     /// Called once, when the answer to `initialize` has been queued: from now on notifications may follow it.
     pub fn connect(&self, connection: Connection) {
         if let Some(events) = self.events.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            tokio::spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
+            connection.runtime.spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
         }
         let _ = self.connection.set(connection);
     }
@@ -127,11 +127,7 @@ fn folder_path(uri: &Url) -> Result<PathBuf, RpcError> {
     Ok(uri.path().to_path_buf())
 }
 
-fn build_manager(
-    settings: &InitializationOptions,
-    state_dir: Option<&Path>,
-    problems: &mut Vec<String>,
-) -> Result<IoManagerHandle, RpcError> {
+fn build_manager(settings: &InitializationOptions, state_dir: Option<&Path>) -> Result<IoManagerHandle, RpcError> {
     let mut builder = IoManagerBuilder::new();
     builder = builder.with_symlink_policy(match settings.symlink_policy {
         Some(initialize::SymlinkPolicy::Follow) => SymlinkPolicy::Follow,
@@ -154,10 +150,7 @@ fn build_manager(
     builder = builder.with_locking_policy(match (settings.locking, state_dir) {
         (Some(initialize::Locking::None), _) => LockingPolicy::None,
         (_, Some(state)) => LockingPolicy::Advisory { directory: state.join("locks") },
-        (_, None) => {
-            problems.push("there is no state directory: edits of other sidecars are not waited for".into());
-            LockingPolicy::None
-        }
+        (_, None) => LockingPolicy::None,
     });
     #[cfg(feature = "watcher")]
     if settings.watch.enabled != Some(false) {

@@ -92,13 +92,7 @@ struct Span {
 
 impl Debouncer {
     pub fn new(quiet: Duration) -> Self {
-        Self {
-            quiet,
-            files: HashMap::new(),
-            directories: Vec::new(),
-            directories_span: None,
-            wake: None,
-        }
+        Self { quiet, files: HashMap::new(), directories: Vec::new(), directories_span: None, wake: None }
     }
 
     pub fn push(&mut self, change: Change, now: Instant) {
@@ -114,7 +108,8 @@ impl Debouncer {
             }
             Change::Moved { from, to } => self.moved(from, to, now),
             Change::DirectoryGone(path) => {
-                while matches!(self.directories.last(), Some(DirectoryChange::Gone(inner)) if inner.starts_with(&path)) {
+                while matches!(self.directories.last(), Some(DirectoryChange::Gone(inner)) if inner.starts_with(&path))
+                {
                     self.directories.pop();
                 }
                 self.directory(DirectoryChange::Gone(path), now);

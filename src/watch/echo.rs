@@ -74,7 +74,8 @@ impl Echo {
 
     /// An event said that one of our temporary files has become this file.
     pub fn land(&mut self, path: &Path) {
-        if let Some(write) = self.files.get_mut(path).and_then(|own| own.writes.iter_mut().find(|write| !write.landed)) {
+        if let Some(write) = self.files.get_mut(path).and_then(|own| own.writes.iter_mut().find(|write| !write.landed))
+        {
             write.landed = true;
         }
     }

@@ -114,7 +114,8 @@ impl Worker {
         let Some(directory) = path.parent().filter(|_| self.rules.is_made_of(path)) else { return };
         if self.directories.contains_key(directory) {
             self.rules.forget(directory);
-            let below = self.directories.keys().filter(|below| below.starts_with(directory)).cloned().collect::<Vec<_>>();
+            let below =
+                self.directories.keys().filter(|below| below.starts_with(directory)).cloned().collect::<Vec<_>>();
             for directory in below {
                 if !self.rules.is_root(&directory) && !self.rules.covers(&directory, true) {
                     self.forget(&directory);

@@ -130,10 +130,13 @@ impl Rules {
     fn configured(&self, root: &Path) -> Result<Gitignore, WatchError> {
         let mut builder = GitignoreBuilder::new(root);
         for pattern in &self.patterns {
-            let error = |error: ignore::Error| WatchError::Pattern { pattern: pattern.clone(), message: error.to_string() };
+            let error =
+                |error: ignore::Error| WatchError::Pattern { pattern: pattern.clone(), message: error.to_string() };
             builder.add_line(None, pattern).map_err(error)?;
         }
-        builder.build().map_err(|error| WatchError::Pattern { pattern: self.patterns.join(", "), message: error.to_string() })
+        builder
+            .build()
+            .map_err(|error| WatchError::Pattern { pattern: self.patterns.join(", "), message: error.to_string() })
     }
 }
 

@@ -68,7 +68,9 @@ impl Told {
     }
 
     pub fn remove(&mut self, file: &Path) {
-        if let (Some(directory), Some(name)) = (file.parent().and_then(|dir| self.directories.get_mut(dir)), file.file_name()) {
+        if let (Some(directory), Some(name)) =
+            (file.parent().and_then(|dir| self.directories.get_mut(dir)), file.file_name())
+        {
             directory.names.remove(name);
         }
     }

@@ -56,7 +56,9 @@ impl Worker {
             self.recheck(root);
         } else {
             self.told.remove_directory(root);
-            for inner in self.rules.roots().filter(|inner| inner.starts_with(root)).map(Path::to_path_buf).collect::<Vec<_>>() {
+            for inner in
+                self.rules.roots().filter(|inner| inner.starts_with(root)).map(Path::to_path_buf).collect::<Vec<_>>()
+            {
                 self.add_root(inner);
             }
         }

@@ -184,7 +184,7 @@ impl Dispatch {
             Ok(message) => (message, None),
             Err(error) => (encode_error(id, &error), Some(error.code)),
         };
-        let Connection { outbox, metrics } = &self.connection;
+        let Connection { outbox, metrics, .. } = &self.connection;
         let in_time = self.in_flight.finish(ticket, || {
             metrics.record(method, received.elapsed(), error.is_some());
             outbox.push_answer(changes, message);

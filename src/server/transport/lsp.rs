@@ -17,9 +17,9 @@ use tower_lsp::{
 use super::outbox::Outbox;
 use crate::server::{
     ServerOptions,
+    decode::decode,
     lifecycle::{Agreed, Lifecycle},
     method::RpcError,
-    decode::decode,
 };
 
 /// What LSP itself defines, as tower-lsp does it; its transport, its cancelling and its ids are not used.
@@ -117,5 +117,26 @@ async fn forward(mut messages: impl Stream<Item = Request> + Unpin, outbox: Arc<
         if outbox.try_push(message.to_string().into_bytes()).is_err() {
             tracing::warn!(method = message.method(), "the client does not read, a message for it is dropped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn messages_for_a_client_that_does_not_read_are_dropped() {
+        let outbox = Arc::new(Outbox::new(100));
+        let message = |n: u32| Request::build("window/logMessage").params(json!({ "type": 2, "message": n })).finish();
+        tokio_test::block_on(forward(stream::iter((0..1000).map(message)), outbox.clone()));
+        outbox.close();
+        let mut written = Vec::new();
+        outbox.write_to(&mut written, || {});
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains(r#""message":0"#) && written.contains("window/logMessage"), "{written}");
+        assert!(!written.contains(r#""message":9"#), "{written}");
     }
 }

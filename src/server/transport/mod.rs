@@ -111,8 +111,9 @@ impl Threads {
         let names = || setup.routes.iter().map(|route| route.name);
         let metrics = Arc::new(Metrics::new(names().chain(["initialize", "shutdown"])));
         let max_message_bytes = options.max_message_bytes();
-        let lsp = Lsp::new(runtime.handle().clone(), options, names().collect(), outbox.clone());
-        let dispatch = Arc::new(Dispatch::new(setup.limits, lsp, Connection { outbox, metrics }));
+        let handle = runtime.handle().clone();
+        let lsp = Lsp::new(handle.clone(), options, names().collect(), outbox.clone());
+        let dispatch = Arc::new(Dispatch::new(setup.limits, lsp, Connection { outbox, metrics, runtime: handle }));
 
         let (writing_ends, writing) = mpsc::channel::<()>();
         let writer = dispatch.clone();

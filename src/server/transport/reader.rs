@@ -19,8 +19,8 @@ use super::{
     in_flight::Asked,
 };
 use crate::server::{
+    decode::{decode, decode_params},
     method::{RequestId, RpcError},
-    decode::decode,
     routes::{LSP_NOTIFICATIONS, Route, encode_result},
     session::Session,
 };
@@ -145,7 +145,7 @@ impl<R: Read> Reader<R> {
     fn initialize(&mut self, asked: &Asked, params: &Params) {
         let params = params.get().unwrap_or("null");
         // tower-lsp decodes them again, but does not say where they are wrong.
-        let decoded = decode::<InitializeParams>(params);
+        let decoded = decode_params::<InitializeParams>(params);
         let process_id = decoded.as_ref().ok().and_then(|params| params.process_id);
         let result = decoded
             .and_then(|_| decode::<Value>(params))

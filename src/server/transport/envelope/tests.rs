@@ -1,5 +1,5 @@
 use super::*;
-use crate::server::method::code;
+use crate::server::errors::code;
 
 fn parse_str(message: &str) -> Result<Incoming, Refused> {
     parse(message.as_bytes().to_vec())
