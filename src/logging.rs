@@ -73,9 +73,14 @@ impl Logging {
         let (filter, filter_handle) = reload::Layer::new(own_events(&defaults));
         let state =
             Arc::new(State { filter: filter_handle, sink: Mutex::new(Sink::Waiting(Vec::new())), defaults, stderr });
-        let to_file = line_layer(SinkWriter(Arc::clone(&state)));
-        let to_stderr = stderr.then(|| line_layer(io::stderr));
-        (Self { state }, Registry::default().with(filter).with(to_file).with(to_stderr))
+        // One layer for both places: two of them would each add a span's fields to the same text.
+        let lines = tracing_subscriber::fmt::layer()
+            .with_timer(Stamp { process: std::process::id() })
+            .with_ansi(false)
+            .with_writer(LineWriters(Arc::clone(&state)))
+            // It would be reported with `eprintln!`, which panics when stderr is closed.
+            .log_internal_errors(false);
+        (Self { state }, Registry::default().with(filter).with(lines))
     }
 }
 
@@ -208,10 +213,19 @@ fn open_file(options: &LogOptions) -> Result<Sink, LogError> {
     Ok(Sink::File { writer, _flush_on_drop: guard })
 }
 
-/// The platform's directory for state, or for caches where there is none (macOS, Windows).
+/// Where the sidecars of one user keep what outlives them; `None` without a home directory.
+///
+/// The platform's directory for state, or the one for local data where there is none (macOS, Windows): what is kept must
+/// not be thrown away as a cache is.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    let platform = choose_native_strategy().ok()?;
+    // On Windows, this strategy's cache is `%LOCALAPPDATA%` itself, while its data wander from machine to machine.
+    let local_data = || if cfg!(windows) { platform.cache_dir() } else { platform.data_dir() };
+    Some(platform.state_dir().unwrap_or_else(local_data).join("ploke-io"))
+}
+
 fn default_dir() -> Result<PathBuf, LogError> {
-    let platform = choose_native_strategy().map_err(|_| LogError::NoDirectory)?;
-    Ok(platform.state_dir().unwrap_or_else(|| platform.cache_dir()).join("ploke-io").join("log"))
+    Ok(state_dir().ok_or(LogError::NoDirectory)?.join("log"))
 }
 
 fn create_private_dir(dir: &Path) -> io::Result<()> {
@@ -228,17 +242,6 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(location, thread = thread::current().name(), "panic: {message}");
 }
 
-type LineLayer<S, W> = tracing_subscriber::fmt::Layer<S, format::DefaultFields, format::Format<format::Full, Stamp>, W>;
-
-fn line_layer<S, W: for<'w> MakeWriter<'w> + 'static>(writer: W) -> LineLayer<S, W> {
-    // A failed write must not be reported with `eprintln!`: that panics when stderr is closed.
-    tracing_subscriber::fmt::Layer::default()
-        .with_timer(Stamp { process: std::process::id() })
-        .with_ansi(false)
-        .with_writer(writer)
-        .log_internal_errors(false)
-}
-
 /// How a line begins: UTC time in milliseconds, and the process, since several may share one file.
 struct Stamp {
     process: u32,
@@ -253,9 +256,9 @@ impl FormatTime for Stamp {
     }
 }
 
-struct SinkWriter(Arc<State>);
+struct LineWriters(Arc<State>);
 
-impl<'a> MakeWriter<'a> for SinkWriter {
+impl<'a> MakeWriter<'a> for LineWriters {
     type Writer = LineWriter<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
@@ -271,6 +274,9 @@ impl Write for LineWriter<'_> {
         let text = String::from_utf8_lossy(event);
         let mut line = text.trim_end_matches('\n').replace('\n', "\\n");
         line.push('\n');
+        if self.0.stderr {
+            Sink::Stderr.write(line.as_bytes());
+        }
         self.0.sink().write(line.as_bytes());
         Ok(event.len())
     }

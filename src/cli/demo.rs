@@ -24,7 +24,7 @@ const LIMITS: Limits = Limits { files: 20_000, bytes: 512 << 20 };
 /// How long the sidecar may take for a message.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Columns of a step's text, after which its time stands.
-const TEXT_WIDTH: usize = 86;
+const TEXT_WIDTH: usize = 74;
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -81,8 +81,8 @@ fn play(program: &OsStr, args: &DemoArgs, patience: Duration, out: &mut impl Wri
         })?;
         let time = start.elapsed().as_secs_f64() * 1000.0;
         writeln!(out, "{number:>2}  {name:<11} {:<TEXT_WIDTH$} {time:>7.1} ms", told.text)?;
-        for line in told.diff.lines() {
-            writeln!(out, "      {line}")?;
+        for line in told.detail.lines() {
+            writeln!(out, "{:16}{}", "", line.trim_end())?;
         }
     }
     let time = begin.elapsed().as_secs_f64() * 1000.0;
@@ -126,7 +126,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("step 1, initialize, failed"), "{text}");
         assert!(text.contains("expected: ") && text.contains("the sidecar ended"), "{text}");
-        assert!(text.contains("log-level"), "{text}");
+        assert!(text.contains("log-dir"), "{text}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    logging::Logging,
+    logging::{self, Logging},
     protocol::{
         FileUri, InitializationOptions,
         apply_edits::Durability,
@@ -46,7 +46,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
     let options = ServerOptions {
         defaults,
         configure_logging: Some(Box::new(move |log| configure(log).map_err(|error| error.to_string()))),
-        ..ServerOptions::default()
+        state_dir: logging::state_dir(),
     };
     let code = server::serve(io::stdin(), io::stdout(), options);
     drop(logging);

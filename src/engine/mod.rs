@@ -3,6 +3,8 @@
 mod cache;
 mod commit;
 mod edit;
+#[cfg(test)]
+mod faults;
 mod file;
 mod locks;
 mod os_locks;

@@ -8,6 +8,8 @@ use std::{
     thread,
 };
 
+use crate::hash::{DEEP_STACK, with_deep_stack};
+
 /// Fewer items than this for each thread are not worth a thread.
 const ITEMS_PER_THREAD: usize = 4;
 
@@ -29,7 +31,10 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&
         }
     };
     let mut done = thread::scope(|scope| {
-        let spawn = || thread::Builder::new().name("ploke-io-files".into()).spawn_scoped(scope, run).ok();
+        let spawn = || {
+            let builder = thread::Builder::new().name("ploke-io-files".into()).stack_size(DEEP_STACK);
+            builder.spawn_scoped(scope, move || with_deep_stack(run)).ok()
+        };
         let helpers: Vec<_> = (1..threads).map_while(|_| spawn()).collect();
         let mut done = run();
         for helper in helpers {

@@ -143,7 +143,7 @@ impl<'c> VerifiedText<'c> {
         let text = &self.text[byte_range.clone()];
         let namespace = request.expected.namespace;
         if let Some(expected) = request.node_tracking_hash {
-            let actual = TrackingHash::of_text(namespace, &self.path.absolute(), text).map_err(IoErrorKind::Parse)?;
+            let actual = TrackingHash::of_text(namespace, &self.path.absolute(), text)?;
             if actual != expected {
                 return Err(self.mismatch(GuardKind::NodeTrackingHash));
             }
@@ -179,7 +179,7 @@ impl<'c> VerifiedText<'c> {
         if let Some((_, known)) = self.tracking.iter().find(|(of, _)| *of == namespace) {
             return known.clone();
         }
-        let hash = TrackingHash::of_text(namespace, &self.path.absolute(), self.text).map_err(IoErrorKind::Parse);
+        let hash = TrackingHash::of_text(namespace, &self.path.absolute(), self.text).map_err(IoErrorKind::from);
         self.tracking.push((namespace, hash.clone()));
         hash
     }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     CancelToken,
     error::{IoError, IoErrorKind},
-    hash::{ContentHash, TrackingHash},
+    hash::{ContentHash, TrackingError, TrackingHash},
     roots::{Resolver, RootedPath},
 };
 
@@ -109,7 +109,13 @@ impl Engine {
         };
         let text = content.text(path.relative())?;
         let namespace = expected.namespace;
-        let tracking = KnownTracking { namespace, hash: TrackingHash::of_text(namespace, &absolute, text) };
+        let hash = match TrackingHash::of_text(namespace, &absolute, text) {
+            Ok(hash) => Ok(hash),
+            Err(TrackingError::Parse(error)) => Err(error),
+            // Says nothing about the file, so it must not be cached.
+            Err(error @ TrackingError::Thread(_)) => return Err(IoError::new(path.relative(), error.into())),
+        };
+        let tracking = KnownTracking { namespace, hash };
         let hashes = KnownHashes { content: content.hash, tracking: Some(tracking) };
         if content.rested {
             self.cache.put(absolute, &file, content.stat, content.began, hashes.clone());

@@ -26,6 +26,22 @@ fn events_from_before_the_settings_are_in_the_file_too_one_line_each() {
 }
 
 #[test]
+fn fields_recorded_later_stand_in_the_line_once_in_the_file_and_on_stderr() {
+    let here = "logging::tests::fields_recorded_later_stand_in_the_line_once_in_the_file_and_on_stderr";
+    let dir = tempfile::tempdir().unwrap();
+    if let Some(output) = in_own_process(here, |child| _ = child.env("TEST_DIR", dir.path())) {
+        let line = r#"INFO request{id=7 result="ok"}: ploke_io::logging::tests: done"#;
+        let (file, stderr) = (log_in(dir.path()), String::from_utf8_lossy(&output.stderr));
+        assert!(file.contains(line) && stderr.contains(line), "{file}\n{output:?}");
+        return;
+    }
+    let _logging = Logging::start(to(&PathBuf::from(std::env::var_os("TEST_DIR").unwrap())), true).unwrap();
+    let request = tracing::info_span!("request", id = 7, result = tracing::field::Empty);
+    request.record("result", "ok");
+    request.in_scope(|| tracing::info!("done"));
+}
+
+#[test]
 fn only_events_of_the_level_and_of_this_crate_are_logged() {
     let dir = tempfile::tempdir().unwrap();
     let text = logged(&LogOptions { level: Some(LogLevel::Error), ..to(dir.path()) }, |configure| {

@@ -79,3 +79,75 @@ pub struct SnippetError {
     pub uri: FileUri,
     pub error: ItemError,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::protocol::values::{Position, PositionRange};
+
+    #[test]
+    fn every_field_of_a_query_is_read() {
+        let (content, tracking) = (ContentHash::of(b"a"), TrackingHash(Uuid::from_u128(1)));
+        let params = json!({ "snippets": [
+            {
+                "id": "one",
+                "name": "fn a",
+                "uri": "file:///r/a.rs",
+                "range": { "startByte": 1, "endByte": 4 },
+                "expected": {
+                    "contentHash": content,
+                    "trackingHash": tracking,
+                    "namespace": Uuid::from_u128(2),
+                    "version": 3,
+                },
+                "expectedText": "fn",
+                "nodeTrackingHash": tracking,
+                "hashes": ["content", "tracking"],
+            },
+            {
+                "id": -1,
+                "uri": "file:///r/a.rs",
+                "range": { "start": { "line": 0, "character": 1 }, "end": { "line": 2, "character": 3 } },
+            },
+            { "id": null, "uri": "file:///r/a.rs", "range": null, "expected": null, "hashes": [] },
+        ] });
+        let uri: FileUri = "file:///r/a.rs".parse().unwrap();
+        let whole = SnippetQuery {
+            id: None,
+            name: None,
+            uri,
+            range: None,
+            expected: None,
+            expected_text: None,
+            node_tracking_hash: None,
+            hashes: vec![],
+        };
+        let lines =
+            PositionRange { start: Position { line: 0, character: 1 }, end: Position { line: 2, character: 3 } };
+        assert_eq!(
+            serde_json::from_value::<SnippetsParams>(params).unwrap().snippets,
+            [
+                SnippetQuery {
+                    id: Some(Id::String("one".into())),
+                    name: Some("fn a".into()),
+                    range: Some(Range::Bytes(ByteRange { start_byte: 1, end_byte: 4 })),
+                    expected: Some(Expected {
+                        content_hash: Some(content),
+                        tracking_hash: Some(tracking),
+                        namespace: Some(Uuid::from_u128(2)),
+                        version: Some(3),
+                    }),
+                    expected_text: Some("fn".into()),
+                    node_tracking_hash: Some(tracking),
+                    hashes: vec![HashKind::Content, HashKind::Tracking],
+                    ..whole.clone()
+                },
+                SnippetQuery { id: Some(Id::Number(-1)), range: Some(Range::Positions(lines)), ..whole.clone() },
+                whole,
+            ]
+        );
+    }
+}

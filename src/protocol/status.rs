@@ -47,14 +47,12 @@ pub struct MethodStats {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WatchStatus {
-    /// Absent when watching is off.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Null when watching is off.
     pub backend: Option<WatchBackend>,
     pub state: WatchState,
     /// Watches that are set.
     pub watches: u64,
-    /// How many watches the system allows, where it says.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How many watches the system allows; null where it does not say.
     pub limit: Option<u64>,
     /// Paths whose change is not reported yet.
     pub pending: u64,

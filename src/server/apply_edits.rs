@@ -167,7 +167,13 @@ mod tests {
     }
 
     fn outcome(files: Vec<FileOutcome>) -> EditOutcome {
-        EditOutcome { applied: false, failed_change: None, durability: engine::Durability::Full, files }
+        EditOutcome {
+            applied: false,
+            failed_change: None,
+            durability: engine::Durability::Full,
+            files,
+            file_of_change: Vec::new(),
+        }
     }
 
     /// The files `/r/link` and `/r/b`, as a request would name them.

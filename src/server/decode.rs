@@ -1,28 +1,45 @@
 //! From the params of a request to their types.
 
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::method::RpcError;
 
-/// Decodes the params of a request; params that were left out are those of an empty object.
+/// Decodes the params of a request; `null` stands for an empty object.
 ///
 /// # Errors
 /// `INVALID_PARAMS`, with the JSON path of the field that is wrong.
-pub(crate) fn decode_params<T: DeserializeOwned>(params: &RawValue) -> Result<T, RpcError> {
-    let text = match params.get() {
-        "null" => "{}",
+pub(crate) fn decode_params<T: DeserializeOwned>(json: &str) -> Result<T, RpcError> {
+    match json.as_bytes() {
+        b"null" => decode("{}"),
+        [b'{', ..] => decode(json),
         // Serde would take the fields of an array in their order.
-        text if !text.starts_with('{') => return Err(RpcError::invalid_params("params must be an object")),
-        text => text,
-    };
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = json_path(error.path());
-        let separator = if path.is_empty() { "" } else { ": " };
-        RpcError::invalid_params(format!("{path}{separator}{}", reason(error.inner())))
+        _ => Err(RpcError::invalid_params("params must be an object")),
+    }
+}
+
+/// Decodes JSON; the error names the path of the field that is wrong.
+pub(crate) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, RpcError> {
+    // Keeping track of the path costs time, so it is done only when it is known that there is something wrong.
+    serde_json::from_str(json).or_else(|_| {
+        let mut json = serde_json::Deserializer::from_str(json);
+        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid(&json_path(error.path()), error.inner()))
     })
+}
+
+/// Decodes a part of params that stands at `path`; the error names the JSON path of the field that is wrong.
+pub(crate) fn decode_part<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, RpcError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let inner = json_path(error.path());
+        let separator = if inner.is_empty() || inner.starts_with('[') { "" } else { "." };
+        invalid(&format!("{path}{separator}{inner}"), error.inner())
+    })
+}
+
+fn invalid(path: &str, error: &serde_json::Error) -> RpcError {
+    let separator = if path.is_empty() { "" } else { ": " };
+    RpcError::invalid_params(format!("{path}{separator}{}", reason(error)))
 }
 
 /// A path such as `documentChanges[1].expected["file:///a"].contentHash`.
@@ -62,7 +79,7 @@ mod tests {
     };
 
     fn decode<T: DeserializeOwned>(params: Value) -> Result<T, RpcError> {
-        decode_params(&serde_json::value::to_raw_value(&params).unwrap())
+        decode_params(&params.to_string())
     }
 
     /// Fails with the first message that differs.
@@ -73,6 +90,24 @@ mod tests {
                 Err(error) => assert_eq!((error.code, error.message.as_str()), (-32602, message), "{params}"),
             }
         }
+    }
+
+    #[test]
+    fn a_part_is_named_from_the_beginning() {
+        for (value, message) in [
+            (json!({ "cache": { "bytes": true } }), "options.cache.bytes: invalid type: boolean `true`, expected u64"),
+            (json!(1), "options: invalid type: integer `1`, expected struct InitializationOptions"),
+        ] {
+            let error = decode_part::<InitializationOptions>("options", &value).unwrap_err();
+            assert_eq!(error.message, message);
+        }
+    }
+
+    #[test]
+    fn params_nested_10_000_deep_are_an_error_and_no_crash() {
+        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+        assert!(super::decode::<Value>(&deep).unwrap_err().message.contains("recursion limit"));
+        assert!(decode_params::<SnippetsParams>(&format!(r#"{{"snippets":{deep}}}"#)).is_err());
     }
 
     #[test]
@@ -142,7 +177,7 @@ mod tests {
             ),
             (
                 one(json!({ "uri": "file:///a", "expected": { "contentHash": "abc" } })),
-                "snippets[1].expected.contentHash: a content hash has 64 lower-case hex digits",
+                "snippets[1].expected.contentHash: a content hash is 64 lower-case hex digits",
             ),
             (
                 one(json!({ "uri": "file:///a", "expected": { "hash": hash } })),
@@ -243,7 +278,7 @@ mod tests {
             (json!({ "changes": { "a.rs": [] } }), "changes[\"a.rs\"]: not a `file:` URI"),
             (
                 json!({ "changes": {}, "expected": { "file:///a": { "contentHash": 1 } } }),
-                "expected[\"file:///a\"].contentHash: invalid type: integer `1`, expected a string",
+                "expected[\"file:///a\"].contentHash: invalid type: integer `1`, expected 64 lower-case hex digits",
             ),
             (
                 json!({ "changes": {}, "changeAnnotations": { "one": {} } }),
@@ -330,8 +365,8 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_unicode_are_refused_with_their_place() {
-        let params = RawValue::from_string(r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#.into()).unwrap();
-        let error = decode_params::<SnippetsParams>(&params).unwrap_err();
+        let params = r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#;
+        let error = decode_params::<SnippetsParams>(params).unwrap_err();
         assert!(error.message.starts_with("snippets[0].name: "), "{}", error.message);
     }
 

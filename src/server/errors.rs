@@ -9,14 +9,17 @@ use crate::{
     },
 };
 
-pub(crate) const PARSE_ERROR: i64 = -32700;
-pub(crate) const INVALID_REQUEST: i64 = -32600;
-pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
-pub(crate) const INVALID_PARAMS: i64 = -32602;
-pub(crate) const INTERNAL_ERROR: i64 = -32603;
-pub(crate) const SERVER_NOT_INITIALIZED: i64 = -32002;
-pub(crate) const REQUEST_CANCELLED: i64 = -32800;
-pub(crate) const REQUEST_FAILED: i64 = -32803;
+/// The error codes of JSON-RPC and LSP that this server uses.
+pub(crate) mod code {
+    pub const PARSE_ERROR: i64 = -32700;
+    pub const INVALID_REQUEST: i64 = -32600;
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub const INVALID_PARAMS: i64 = -32602;
+    pub const INTERNAL_ERROR: i64 = -32603;
+    pub const NOT_INITIALIZED: i64 = -32002;
+    pub const REQUEST_CANCELLED: i64 = -32800;
+    pub const REQUEST_FAILED: i64 = -32803;
+}
 
 /// Places of an ambiguous text that are told.
 const MAX_PLACES: usize = 10;
@@ -30,32 +33,32 @@ impl RpcError {
     }
 
     pub fn parse_error(message: impl Into<String>) -> Self {
-        Self::new(PARSE_ERROR, message)
+        Self::new(code::PARSE_ERROR, message)
     }
 
     pub fn invalid_request(message: impl Into<String>) -> Self {
-        Self::new(INVALID_REQUEST, message)
+        Self::new(code::INVALID_REQUEST, message)
     }
 
     pub fn method_not_found(method: &str) -> Self {
-        Self::new(METHOD_NOT_FOUND, format!("unknown method {method}"))
+        Self::new(code::METHOD_NOT_FOUND, format!("unknown method {method:.100}"))
     }
 
     /// `message` begins with the JSON path of the field that is wrong.
     pub fn invalid_params(message: impl Into<String>) -> Self {
-        Self::new(INVALID_PARAMS, message)
+        Self::new(code::INVALID_PARAMS, message)
     }
 
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(INTERNAL_ERROR, message)
+        Self::new(code::INTERNAL_ERROR, message)
     }
 
     pub fn not_initialized() -> Self {
-        Self::new(SERVER_NOT_INITIALIZED, "the first request must be initialize")
+        Self::new(code::NOT_INITIALIZED, "the first request must be initialize")
     }
 
     pub fn cancelled() -> Self {
-        Self::new(REQUEST_CANCELLED, "cancelled")
+        Self::new(code::REQUEST_CANCELLED, "cancelled")
     }
 }
 
@@ -63,7 +66,7 @@ impl RpcError {
 impl From<IoError> for RpcError {
     fn from(error: IoError) -> Self {
         let data = serde_json::to_value(ItemError::from(&error)).ok();
-        Self { data, ..Self::new(REQUEST_FAILED, error.to_string()) }
+        Self { data, ..Self::new(code::REQUEST_FAILED, error.to_string()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a handler of a `ploke/*` request is.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -53,4 +53,27 @@ pub(crate) struct RpcError {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+}
+
+impl fmt::Display for RequestId {
+    /// For logs: a long id is cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::String(text) => write!(f, "{:?}", text.chars().take(64).collect::<String>()),
+            Self::Null => f.write_str("null"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_made_long_is_cut_in_logs_and_messages() {
+        let long = "é".repeat(1_000_000);
+        assert_eq!(RequestId::String(long.clone()).to_string().chars().count(), 66);
+        assert!(RpcError::method_not_found(&long).message.chars().count() < 120);
+    }
 }

@@ -1,127 +1,134 @@
-//! Counts and durations of requests, by method.
+//! How often each method was asked for, and how long it took.
 
 use std::{
+    array,
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use crate::protocol::status::MethodStats;
 
-/// Methods that are told apart; a client that invents names must not fill the memory.
-const MAX_METHODS: usize = 64;
-
-/// Stands for all further methods.
-const OTHERS: &str = "other";
-
-/// What has become of the requests so far.
-#[derive(Default)]
-pub(crate) struct Metrics(Mutex<BTreeMap<String, Durations>>);
+/// Counters of the methods of one connection.
+pub(crate) struct Metrics {
+    methods: Vec<(&'static str, Counters)>,
+}
 
 impl Metrics {
-    /// Counts a request that was answered.
-    pub fn record(&self, method: &str, duration: Duration, refused: bool) {
-        let mut methods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = if methods.contains_key(method) || methods.len() < MAX_METHODS { method } else { OTHERS };
-        match methods.get_mut(name) {
-            Some(durations) => durations.record(duration, refused),
-            None => methods.entry(name.to_owned()).or_default().record(duration, refused),
+    /// Counters for `methods`; what is recorded of others is not kept.
+    pub fn new(methods: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { methods: methods.into_iter().map(|name| (name, Counters::new())).collect() }
+    }
+
+    pub fn record(&self, method: &str, took: Duration, failed: bool) {
+        if let Some((_, counters)) = self.methods.iter().find(|(name, _)| *name == method) {
+            counters.record(took, failed);
         }
     }
 
+    /// The methods that have been asked for at least once.
     pub fn snapshot(&self) -> BTreeMap<String, MethodStats> {
-        let methods = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        methods.iter().map(|(method, durations)| (method.clone(), durations.stats())).collect()
+        let all = self.methods.iter().map(|(name, counters)| ((*name).to_owned(), counters.stats()));
+        all.filter(|(_, stats)| stats.count > 0).collect()
     }
 }
 
-/// A histogram whose buckets grow with the duration: exact to an eighth, in constant memory.
-#[derive(Default)]
-struct Durations {
-    count: u64,
-    errors: u64,
-    buckets: BTreeMap<u16, u64>,
+struct Counters {
+    errors: AtomicU64,
+    /// Requests by how long they took.
+    buckets: [AtomicU64; BUCKETS],
 }
 
-impl Durations {
-    fn record(&mut self, duration: Duration, refused: bool) {
-        self.count += 1;
-        self.errors += u64::from(refused);
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        *self.buckets.entry(bucket(micros)).or_default() += 1;
+impl Counters {
+    fn new() -> Self {
+        Self { errors: AtomicU64::new(0), buckets: array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    fn record(&self, took: Duration, failed: bool) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[bucket_of(micros)].fetch_add(1, Relaxed);
+        self.errors.fetch_add(failed.into(), Relaxed);
     }
 
     fn stats(&self) -> MethodStats {
-        MethodStats { count: self.count, errors: self.errors, p50_us: self.percentile(50), p99_us: self.percentile(99) }
-    }
-
-    /// The largest duration of the bucket in which `percent` of the requests are reached.
-    fn percentile(&self, percent: u64) -> u64 {
-        let wanted = (self.count * percent).div_ceil(100);
-        let mut seen = 0;
-        for (bucket, count) in &self.buckets {
-            seen += count;
-            if seen >= wanted {
-                return largest_of(*bucket);
-            }
-        }
-        0
+        let counts = self.buckets.each_ref().map(|bucket| bucket.load(Relaxed));
+        let count: u64 = counts.iter().sum();
+        let quantile = |hundredths: u64| {
+            let rank = (count * hundredths).div_ceil(100);
+            let mut seen = 0;
+            let bucket = counts.iter().position(|n| {
+                seen += n;
+                seen >= rank.max(1)
+            });
+            bucket.map_or(0, last_of)
+        };
+        MethodStats { count, errors: self.errors.load(Relaxed), p50_us: quantile(50), p99_us: quantile(99) }
     }
 }
 
-/// Values below 16 have a bucket each; above, eight buckets share each power of two.
-fn bucket(value: u64) -> u16 {
-    let shift = (60 - value.leading_zeros().min(60)) as u16;
-    shift * 8 + (value >> shift) as u16
+/// Up to this many microseconds each has a bucket of its own; beyond, each doubling is cut into [`STEPS`].
+const EXACT: u64 = 16;
+const STEPS: u64 = 8;
+/// 2^40 microseconds are 12 days; whatever takes longer counts as that.
+const BUCKETS: usize = (EXACT + (40 - EXACT.ilog2() as u64) * STEPS) as usize;
+
+fn bucket_of(micros: u64) -> usize {
+    if micros < EXACT {
+        return micros as usize;
+    }
+    let doubling = u64::from(micros.ilog2());
+    let step = (micros >> (doubling - STEPS.ilog2() as u64)) - STEPS;
+    let bucket = EXACT + (doubling - EXACT.ilog2() as u64) * STEPS + step;
+    (bucket as usize).min(BUCKETS - 1)
 }
 
-fn largest_of(bucket: u16) -> u64 {
-    let shift = (bucket / 8).saturating_sub(1);
-    let first = u64::from(bucket - shift * 8);
-    (first << shift) | ((1 << shift) - 1)
+/// The longest time that falls into a bucket.
+fn last_of(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < EXACT {
+        return bucket;
+    }
+    let (doubling, step) = ((bucket - EXACT) / STEPS + EXACT.ilog2() as u64, (bucket - EXACT) % STEPS);
+    let width = 1 << (doubling - STEPS.ilog2() as u64);
+    (STEPS + step + 1) * width - 1
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    proptest! {
-        #[test]
-        fn a_duration_is_told_to_an_eighth(value in 0_u64..) {
-            let told = largest_of(bucket(value));
-            prop_assert!(told >= value);
-            prop_assert!(told - value <= value / 8);
+    #[test]
+    fn every_time_falls_into_a_bucket_that_ends_at_most_an_eighth_above_it() {
+        let mut times: Vec<u64> = (0..4096).collect();
+        times.extend((12..40).flat_map(|exponent| [(1 << exponent) - 1, 1 << exponent, (1 << exponent) + 1]));
+        for time in times {
+            let last = last_of(bucket_of(time));
+            assert!(time <= last && last <= time + time / 8, "{time} -> {last}");
         }
-
-        #[test]
-        fn longer_durations_have_later_buckets(a in 0_u64.., b in 0_u64..) {
-            prop_assert_eq!(bucket(a.min(b)) <= bucket(a.max(b)), true);
-        }
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
     }
 
     #[test]
-    fn methods_are_counted_apart() {
-        let metrics = Metrics::default();
+    fn quantiles_are_those_of_the_times_recorded() {
+        let metrics = Metrics::new(["a", "b"]);
         for micros in 1..=100 {
-            metrics.record("ploke/scan", Duration::from_micros(micros), micros % 10 == 0);
+            metrics.record("a", Duration::from_micros(if micros <= 98 { 10 } else { 1 << 20 }), micros == 7);
         }
-        metrics.record("ploke/status", Duration::from_micros(3), false);
-
         let snapshot = metrics.snapshot();
-        assert_eq!(snapshot["ploke/scan"], MethodStats { count: 100, errors: 10, p50_us: 51, p99_us: 103 });
-        assert_eq!(snapshot["ploke/status"], MethodStats { count: 1, errors: 0, p50_us: 3, p99_us: 3 });
+        assert_eq!(snapshot.len(), 1, "b was never asked for");
+        let stats = snapshot["a"];
+        assert_eq!((stats.count, stats.errors, stats.p50_us), (100, 1, 10));
+        assert!(stats.p99_us >= 1 << 20, "{stats:?}");
     }
 
     #[test]
-    fn invented_methods_are_counted_together() {
-        let metrics = Metrics::default();
-        for number in 0..1000 {
-            metrics.record(&format!("invented/{number}"), Duration::ZERO, true);
-        }
-        let snapshot = metrics.snapshot();
-        assert_eq!(snapshot.len(), MAX_METHODS + 1);
-        assert_eq!(snapshot[OTHERS].count, 1000 - MAX_METHODS as u64);
+    fn a_single_request_is_its_own_median() {
+        let metrics = Metrics::new(["a"]);
+        metrics.record("a", Duration::from_micros(3), true);
+        metrics.record("unknown", Duration::from_micros(3), true);
+        assert_eq!(
+            metrics.snapshot(),
+            [("a".to_owned(), MethodStats { count: 1, errors: 1, p50_us: 3, p99_us: 3 })].into()
+        );
     }
 }

@@ -1,11 +1,25 @@
 //! What one connection has agreed on: the manager behind it, the position encoding, its settings.
 
-use std::time::Instant;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Instant,
+};
 
+use lsp_types::{InitializeParams, Url, WorkspaceFolder};
 use uuid::Uuid;
 
-use super::metrics::Metrics;
-use crate::{engine::Durability, manager::IoManagerHandle, position::PositionEncoding};
+use super::{Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError};
+use crate::{
+    engine::{CacheLimits, Durability, LockingPolicy},
+    manager::{FileEvents, IoManagerBuilder, IoManagerHandle},
+    position::PositionEncoding,
+    protocol::{FileUri, InitializationOptions, initialize, status::MethodStats},
+    roots::SymlinkPolicy,
+};
+#[cfg(feature = "watcher")]
+use crate::{protocol::status::WatchBackend, watch};
 
 /// State of one connection from `initialize` on.
 pub(crate) struct Session {
@@ -17,6 +31,148 @@ pub(crate) struct Session {
     pub durability: Durability,
     /// Also bounds the texts in one answer.
     pub max_message_bytes: u64,
-    pub metrics: Metrics,
     pub started: Instant,
+    /// What did not go as the settings say, for the user.
+    problems: Mutex<Vec<String>>,
+    /// From before the first root on, so that nothing is missed.
+    events: Mutex<Option<FileEvents>>,
+    connection: OnceLock<Connection>,
+}
+
+impl Session {
+    /// Makes the manager that the client and the command line ask for.
+    ///
+    /// # Errors
+    /// If the settings are malformed or out of their range, or the watcher cannot be started. A root that cannot be opened
+    /// is a problem the user is told of, not an error.
+    pub fn open(params: &InitializeParams, options: &ServerOptions) -> Result<Self, RpcError> {
+        let given: InitializationOptions = match &params.initialization_options {
+            Some(given) if !given.is_null() => decode_part("initializationOptions", given)?,
+            _ => InitializationOptions::default(),
+        };
+        let settings = given.merge_over(options.defaults.clone());
+        let mut problems = Vec::new();
+        if let Some(configure) = &options.configure_logging {
+            problems.extend(configure(&settings.log).err());
+        }
+        let manager = build_manager(&settings, options.state_dir.as_deref())?;
+        let events = manager.subscribe_file_events()?;
+        for root in roots(params, &settings)? {
+            problems.extend(manager.add_root(&root).err().map(|error| error.to_string()));
+        }
+        Ok(Self {
+            manager,
+            encoding: negotiate_encoding(&params.capabilities),
+            namespace: settings.namespace.unwrap_or_default(),
+            durability: settings.durability.map_or(Durability::Full, Durability::from),
+            max_message_bytes: settings.limits.max_message_bytes.map_or(super::MAX_MESSAGE_BYTES, |bytes| bytes.get()),
+            started: Instant::now(),
+            problems: Mutex::new(problems),
+            events: Mutex::new(Some(events)),
+            connection: OnceLock::new(),
+        })
+    }
+
+    /// Called once, when the answer to `initialize` has been queued: from now on notifications may follow it.
+    pub fn connect(&self, connection: Connection) {
+        if let Some(events) = self.events.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            connection.runtime.spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
+        }
+        let _ = self.connection.set(connection);
+    }
+
+    /// What has become of the requests so far, by method.
+    pub fn requests(&self) -> BTreeMap<String, MethodStats> {
+        self.connection.get().map(|connection| connection.metrics.snapshot()).unwrap_or_default()
+    }
+
+    /// What the user should know, once.
+    pub fn take_problems(&self) -> Vec<String> {
+        std::mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds and removes roots; what could not be done is returned for the user.
+    pub fn change_roots(&self, added: &[WorkspaceFolder], removed: &[WorkspaceFolder]) -> Vec<String> {
+        let mut problems = Vec::new();
+        for folder in removed {
+            let removed = folder_path(&folder.uri).and_then(|path| Ok((self.manager.remove_root(&path)?, path)));
+            match removed {
+                Ok((true, _)) => {}
+                Ok((false, path)) => problems.push(format!("{}: no such root to remove", path.display())),
+                Err(error) => problems.push(error.message),
+            }
+        }
+        for folder in added {
+            let added = folder_path(&folder.uri).and_then(|path| Ok(self.manager.add_root(&path)?));
+            problems.extend(added.err().map(|error| error.message));
+        }
+        problems
+    }
+}
+
+/// The workspace folders, else the root URI, else the roots of the settings.
+fn roots(params: &InitializeParams, settings: &InitializationOptions) -> Result<Vec<PathBuf>, RpcError> {
+    let folders = params.workspace_folders.as_deref().unwrap_or_default();
+    if !folders.is_empty() {
+        return folders.iter().map(|folder| folder_path(&folder.uri)).collect();
+    }
+    if let Some(uri) = &params.root_uri {
+        return Ok(vec![folder_path(uri)?]);
+    }
+    Ok(settings.roots.iter().flatten().map(|uri| uri.path().to_path_buf()).collect())
+}
+
+fn folder_path(uri: &Url) -> Result<PathBuf, RpcError> {
+    let uri: FileUri = uri.as_str().parse().map_err(|error| RpcError::invalid_params(format!("{uri}: {error}")))?;
+    Ok(uri.path().to_path_buf())
+}
+
+fn build_manager(settings: &InitializationOptions, state_dir: Option<&Path>) -> Result<IoManagerHandle, RpcError> {
+    let mut builder = IoManagerBuilder::new();
+    builder = builder.with_symlink_policy(match settings.symlink_policy {
+        Some(initialize::SymlinkPolicy::Follow) => SymlinkPolicy::Follow,
+        Some(initialize::SymlinkPolicy::DenyCrossRoot) | None => SymlinkPolicy::DenyCrossRoot,
+    });
+    if let Some(permits) = settings.limits.permits {
+        builder = builder.with_semaphore_permits(permits.get() as usize);
+    }
+    if let Some(descriptors) = settings.limits.fd_limit {
+        builder = builder.with_fd_limit(descriptors);
+    }
+    if let Some(bytes) = settings.limits.max_file_bytes {
+        builder = builder.with_max_file_bytes(bytes.get());
+    }
+    let usual = CacheLimits::default();
+    builder = builder.with_cache_limits(CacheLimits {
+        bytes: settings.cache.bytes.unwrap_or(usual.bytes),
+        entries: settings.cache.entries.unwrap_or(usual.entries),
+    });
+    builder = builder.with_locking_policy(match (settings.locking, state_dir) {
+        (Some(initialize::Locking::None), _) => LockingPolicy::None,
+        (_, Some(state)) => LockingPolicy::Advisory { directory: state.join("locks") },
+        (_, None) => LockingPolicy::None,
+    });
+    #[cfg(feature = "watcher")]
+    if settings.watch.enabled != Some(false) {
+        builder = builder.with_watch_config(watch_config(&settings.watch));
+    }
+    Ok(builder.build()?)
+}
+
+#[cfg(feature = "watcher")]
+fn watch_config(settings: &initialize::WatchOptions) -> watch::WatchConfig {
+    use std::time::Duration;
+    let usual = watch::WatchConfig::default();
+    watch::WatchConfig {
+        debounce: settings.debounce_ms.map_or(usual.debounce, |ms| Duration::from_millis(ms.get())),
+        backend: match settings.backend {
+            Some(WatchBackend::Poll) => watch::Backend::Poll,
+            Some(WatchBackend::Native) | None => watch::Backend::Native,
+        },
+        poll_interval: settings.poll_interval_ms.map_or(usual.poll_interval, |ms| Duration::from_millis(ms.get())),
+        capacity: settings.capacity.map_or(usual.capacity, |events| events.get() as usize),
+        ignore: settings.ignore.clone().unwrap_or(usual.ignore),
+        gitignore: settings.gitignore.unwrap_or(usual.gitignore),
+        max_file_bytes: usual.max_file_bytes,
+    }
 }

@@ -23,7 +23,7 @@ impl Method for Status {
 
     fn run(call: &Call, StatusParams {}: StatusParams) -> Result<Reply<StatusResult>, RpcError> {
         let session = &call.session;
-        Ok(answer(session.manager.status(), session.metrics.snapshot(), session.started.elapsed()).into())
+        Ok(answer(session.manager.status(), session.requests(), session.started.elapsed()).into())
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
         let answer = answer(manager, BTreeMap::new(), Duration::ZERO);
         assert_eq!(
             serde_json::to_value(answer.watch).unwrap(),
-            json!({ "state": "off", "watches": 0, "pending": 0, "overflows": 0, "dropped": 0 })
+            json!({ "backend": null, "limit": null, "state": "off", "watches": 0, "pending": 0, "overflows": 0, "dropped": 0 })
         );
     }
 }

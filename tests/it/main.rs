@@ -1,5 +1,7 @@
 //! Tests of behaviour, from outside.
 
+#[cfg(feature = "server")]
+mod command_line;
 mod library;
 #[cfg(feature = "server")]
 mod support;

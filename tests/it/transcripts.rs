@@ -12,8 +12,6 @@ use std::{
     thread,
 };
 
-use ploke_io::server::{ServerOptions, serve};
-
 use crate::support::{
     connection::Connection,
     parse::{Mark, Transcript},
@@ -63,10 +61,7 @@ fn replay(file: &Path) -> Result<(), String> {
         return Ok(());
     }
     let update = std::env::var_os("UPDATE_TRANSCRIPTS").is_some_and(|value| value == "1");
-    let in_process = |_: &Path| {
-        Connection::in_process(|input, output| serve(input, output, ServerOptions::default()))
-    };
-    let rewrites = run(&transcript, update, in_process)?;
+    let rewrites = run(&transcript, update, Connection::in_process)?;
     if !rewrites.is_empty() {
         return fs::write(file, rewritten(&text, &rewrites)).map_err(|error| format!("{name}: {error}"));
     }

@@ -142,8 +142,11 @@ impl Client {
 
     fn send(&mut self, message: &Value) -> Result<(), ClientError> {
         let body = message.to_string();
-        write!(self.input, "Content-Length: {}\r\n\r\n{body}", body.len())?;
-        Ok(self.input.flush()?)
+        let written = write!(self.input, "Content-Length: {}\r\n\r\n{body}", body.len());
+        written.and_then(|()| self.input.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => ClientError::Ended,
+            _ => error.into(),
+        })
     }
 
     /// The next response or notification; requests of the sidecar are declined.
@@ -247,5 +250,37 @@ mod tests {
         ] {
             assert!(read_message(&mut stream.as_bytes()).is_err(), "{stream:?}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_sidecar_that_says_nothing_is_given_up_and_killed() {
+        let limit = Duration::from_millis(20);
+        let mut client = Client::start("sleep".as_ref(), ["600"], limit).unwrap();
+        assert!(matches!(client.request("initialize", json!({})), Err(ClientError::TimedOut(_))));
+        assert!(matches!(client.wait_for("ploke/fileChanged"), Err(ClientError::TimedOut(_))));
+        assert!(matches!(client.wait_for_end(), Err(ClientError::TimedOut(_))));
+        assert_eq!(client.kill(), "");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_comes_before_a_response_is_kept_and_an_error_response_is_an_error() {
+        let messages = [
+            r#"{"method":"other","params":0}"#,
+            r#"{"method":"wanted","params":1}"#,
+            r#"{"method":"wanted","params":2}"#,
+            r#"{"id":1,"error":{"code":-32601}}"#,
+        ];
+        let output: String =
+            messages.iter().map(|body| format!("Content-Length: {}\\r\\n\\r\\n{body}", body.len())).collect();
+        let script = format!("printf '{output}'; echo trouble >&2; exec cat > /dev/null");
+        let mut client = Client::start("sh".as_ref(), ["-c", &script], Duration::from_secs(10)).unwrap();
+
+        let refused = client.request("unknown", json!({})).unwrap_err();
+        assert!(matches!(&refused, ClientError::Refused(error) if error["code"] == -32601), "{refused}");
+        assert_eq!(client.wait_for("wanted").unwrap(), 1);
+        assert_eq!(client.received("wanted"), Some(json!(2)));
+        assert_eq!(client.received("wanted"), None);
     }
 }

@@ -133,7 +133,7 @@ impl Target {
         let is_function = |line: &&Range<usize>| is_rust(path) && text[line.start..line.end].contains("fn ");
         let first = lines.iter().find(is_function).or(lines.first())?;
         let others = || lines.iter().filter(|line| *line != first);
-        let second = others().find(is_function).or(others().last())?;
+        let second = others().find(is_function).or(others().next_back())?;
         let lines = [first.clone(), second.clone()];
         Some(Self { path: path.to_path_buf(), text, lines })
     }

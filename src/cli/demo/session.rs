@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fmt::Display,
     fs, iter,
+    ops::Range,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -37,13 +38,13 @@ pub(super) const STEPS: [(&str, Step); 10] = [
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub text: String,
-    /// Empty if there is none.
-    pub diff: String,
+    /// Lines that stand below; empty if there are none.
+    pub detail: String,
 }
 
 impl From<String> for Told {
     fn from(text: String) -> Self {
-        Self { text, diff: String::new() }
+        Self { text, detail: String::new() }
     }
 }
 
@@ -69,11 +70,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn start(program: &OsStr, project: Project, patience: Duration) -> Result<Self, ClientError> {
         let log_dir = project.log_dir();
-        let client = Client::start(
-            program,
-            [OsStr::new("serve"), "--log-level".as_ref(), "info".as_ref(), "--log-dir".as_ref(), log_dir.as_ref()],
-            patience,
-        )?;
+        let client = Client::start(program, [OsStr::new("serve"), "--log-dir".as_ref(), log_dir.as_ref()], patience)?;
         let text = project.target.text.clone();
         let known = ContentHash::of(text.as_bytes());
         Ok(Self { client, project, patience, text, known, apply_id: 0 })
@@ -142,7 +139,7 @@ impl Session {
     }
 
     fn read_snippets(&mut self) -> Result<Told, Failure> {
-        let snippet = |line: &std::ops::Range<usize>| {
+        let snippet = |line: &Range<usize>| {
             json!({
                 "uri": self.target_uri(),
                 "range": { "startByte": line.start, "endByte": line.end },
@@ -159,8 +156,9 @@ impl Session {
             let same = ["status", "text", "contentHash"].iter().all(|field| came[field] == expected[field]);
             must(same, &expected, came)?;
         }
-        let [first, second] = lines.map(|line| shortened(self.text[line].trim(), 40));
-        Ok(format!("2 verified snippets of {}: `{first}` and `{second}`", self.target_name()).into())
+        let told = |line: &Range<usize>| format!("{}..{}: {}\n", line.start, line.end, self.text[line.clone()].trim());
+        let text = format!("2 verified snippets of {}, by byte range:", self.target_name());
+        Ok(Told { text, detail: lines.each_ref().map(told).concat() })
     }
 
     fn dry_run(&mut self) -> Result<Told, Failure> {
@@ -175,7 +173,8 @@ impl Session {
         let diff = text_of(&result["diff"]);
         must(diff.lines().any(|line| line.starts_with('+')), "a unified diff", &result)?;
         self.must_be_on_disk("the dry run wrote nothing")?;
-        Ok(Told { text: format!("would change {}; nothing is written", self.target_name()), diff: diff.to_owned() })
+        let text = format!("would change {}, nothing is written:", self.target_name());
+        Ok(Told { text, detail: diff.to_owned() })
     }
 
     fn apply(&mut self) -> Result<Told, Failure> {
@@ -202,8 +201,8 @@ impl Session {
         must(change["requestId"] == self.apply_id, &expected, &pushed)?;
         must(change["contentHash"] == hash_of(&self.text), "the hash of what was written", &pushed)?;
         must(change["origin"].is_string(), "the origin of the edit", &pushed)?;
-        let (kind, id, origin) = (text_of(&change["kind"]), self.apply_id, text_of(&change["origin"]));
-        Ok(format!("ploke/fileChanged: {} {kind} by request {id}, origin {origin}", self.target_name()).into())
+        let (kind, id) = (text_of(&change["kind"]), self.apply_id);
+        Ok(format!("{} was {kind} by request {id}, pushed before its response", self.target_name()).into())
     }
 
     fn change_from_outside(&mut self) -> Result<Told, Failure> {
@@ -229,7 +228,7 @@ impl Session {
             let foreign = change["requestId"].is_null() && change["origin"].is_null();
             must(foreign, "neither request id nor origin", &pushed)?;
             let kind = text_of(&change["kind"]);
-            return Ok(format!("ploke/fileChanged: {} {kind} by no request of ours", self.target_name()).into());
+            return Ok(format!("{} was {kind} by somebody else, no request of ours", self.target_name()).into());
         }
     }
 
@@ -243,7 +242,8 @@ impl Session {
         must(error["kind"] == "contentMismatch" && error["guard"] == "contentHash", "a contentMismatch", &result)?;
         must(error["actual"]["contentHash"] == hash_of(&self.text), "the hash of what is there now", &result)?;
         self.must_be_on_disk("the refused edit left the file alone")?;
-        Ok(format!("refused, nothing is written: {}", text_of(&error["message"])).into())
+        let text = "refused as contentMismatch, nothing is written:".to_owned();
+        Ok(Told { text, detail: text_of(&error["message"]).to_owned() })
     }
 
     fn shut_down(&mut self) -> Result<Told, Failure> {

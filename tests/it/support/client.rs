@@ -20,6 +20,16 @@ pub struct Client {
 }
 
 impl Client {
+    /// A session with a server in this process; see [`Client::new`] and [`Connection::in_process`].
+    pub fn in_process(home: &Path, root: &Path, patch: &Value) -> Self {
+        Self::new(Connection::in_process(home), root, patch)
+    }
+
+    /// A session with the built binary; see [`Client::new`] and [`Connection::binary`].
+    pub fn binary(home: &Path, root: &Path, patch: &Value) -> Self {
+        Self::new(Connection::binary(home), root, patch)
+    }
+
     /// A session over `connection` with one root; `patch` is merged over the params of `initialize`.
     pub fn new(connection: Connection, root: &Path, patch: &Value) -> Self {
         let mut peer = Peer::new(connection);
@@ -74,6 +84,8 @@ impl Drop for Client {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::support::peer::tests::scripted;
 
@@ -90,6 +102,25 @@ mod tests {
         assert_eq!(client.finish(id), Err(json!({"code": -1})));
         assert_eq!(client.next_notification("note"), json!([3]));
         assert_eq!(client.close(), 1);
+    }
+
+    #[test]
+    fn a_session_works_in_this_process_and_with_the_binary() {
+        for connect in [Client::in_process, Client::binary] {
+            let home = tempfile::tempdir().unwrap();
+            let root = home.path().canonicalize().unwrap().join("root");
+            fs::create_dir(&root).unwrap();
+            let mut client = connect(home.path(), &root, &json!({}));
+            let file = file_uri(&root.join("new.txt"));
+            let create = json!({"documentChanges": [{"kind": "create", "uri": file, "text": "new"}]});
+            let result = client.request("ploke/applyEdits", create);
+            assert_eq!(result["applied"], true, "{result}");
+            assert_eq!(client.next_notification("ploke/fileChanged")["changes"][0]["uri"], json!(file));
+            let folder = json!({"uri": file_uri(&root), "name": "root"});
+            let event = json!({"event": {"added": [], "removed": [folder]}});
+            client.notify("workspace/didChangeWorkspaceFolders", event);
+            assert_eq!(client.request("ploke/status", json!({}))["roots"], json!([]));
+        }
     }
 
     #[test]

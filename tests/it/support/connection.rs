@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use ploke_io::server::{ServerOptions, serve};
 use serde_json::Value;
 
 /// Far more than any answer takes: reaching it means that what is waited for does not come.
@@ -23,8 +24,14 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Serves in this process; what the server keeps for its user goes below `home`.
+    pub fn in_process(home: &Path) -> Self {
+        let options = ServerOptions { state_dir: Some(home.join("state")), ..ServerOptions::default() };
+        Self::to(move |input, output| serve(input, output, options))
+    }
+
     /// Runs `serve` on a thread of its own, between two pipes.
-    pub fn in_process(serve: impl FnOnce(PipeReader, PipeWriter) -> u8 + Send + 'static) -> Self {
+    pub fn to(serve: impl FnOnce(PipeReader, PipeWriter) -> u8 + Send + 'static) -> Self {
         let (server_input, input) = pipe();
         let (output, server_output) = pipe();
         let (exited, exit_code) = channel();

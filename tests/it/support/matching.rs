@@ -23,7 +23,7 @@ fn compare(pattern: &Value, actual: &Value, values: &Values, at: &str, found: &m
         (Value::Array(pattern), Value::Array(actual)) => compare_elements(pattern, actual, values, at, found),
         (Value::String(text), actual) if text_matches(text, actual, values) => {}
         (pattern, actual) if pattern == actual => {}
-        _ => found.push(format!("{}: expected {pattern}, got {actual}", name(at))),
+        _ => found.push(format!("{}: expected {}, got {}", name(at), short(pattern), short(actual))),
     }
 }
 
@@ -38,12 +38,12 @@ fn compare_members(
         let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
         match actual.get(key) {
             Some(actual) => compare(pattern, actual, values, &at, found),
-            None => found.push(format!("{at}: expected {pattern}, but it is missing")),
+            None => found.push(format!("{at}: expected {}, but it is missing", short(pattern))),
         }
     }
     if !pattern.contains_key(REST) {
         for (key, actual) in actual.iter().filter(|(key, _)| !pattern.contains_key(*key)) {
-            found.push(format!("{}: unexpected member {key:?}: {actual}", name(at)));
+            found.push(format!("{}: unexpected member {key:?}: {}", name(at), short(actual)));
         }
     }
 }
@@ -80,6 +80,14 @@ fn text_matches(text: &str, actual: &Value, values: &Values) -> bool {
 
 fn name(at: &str) -> &str {
     if at.is_empty() { "the message" } else { at }
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 /// A value as JSON that one can read: what fits on a line stands on one.

@@ -158,7 +158,7 @@ pub mod tests {
     ///
     /// It answers `initialize` and `shutdown`, and returns 0 after `exit`, else 1.
     pub fn scripted(messages: Vec<Value>) -> Connection {
-        Connection::in_process(move |input, output| play(input, output, &messages))
+        Connection::to(move |input, output| play(input, output, &messages))
     }
 
     fn play(mut input: PipeReader, mut output: PipeWriter, messages: &[Value]) -> u8 {

@@ -1,0 +1,280 @@
+//! Every operation of the write path fails in turn, or is the last one before a crash.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use super::{
+    Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, Engine,
+    EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, TextChange, TextRange, WriteObserver, WriteSnippetData,
+};
+use crate::{
+    CancelToken,
+    disk::{Dir, Disk, NewFileAccess, OsDisk},
+    error::Warning,
+    hash::ContentHash,
+    roots::SymlinkPolicy,
+    temp_name::is_temp_name,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Error(io::ErrorKind),
+    /// Only half of what was to be written is.
+    ShortWrite,
+    /// Nothing works from here on, as if the process had died.
+    Death,
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault::Error(io::ErrorKind::StorageFull),
+    Fault::Error(io::ErrorKind::Other),
+    Fault::Error(io::ErrorKind::Interrupted),
+    Fault::ShortWrite,
+    Fault::Death,
+];
+
+/// The real disk, but for one operation.
+struct FaultyDisk {
+    done: AtomicUsize,
+    /// The operation that fails, counted from 1, and how.
+    fault: Option<(usize, Fault)>,
+}
+
+impl FaultyDisk {
+    fn step(&self) -> io::Result<Option<Fault>> {
+        let step = self.done.fetch_add(1, SeqCst) + 1;
+        match self.fault {
+            Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),
+            Some((at, Fault::Error(kind))) if step == at => Err(kind.into()),
+            Some((at, fault)) if step == at => Ok(Some(fault)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File> {
+        self.step()?;
+        OsDisk.create(dir, name, access)
+    }
+
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        match self.step()? {
+            Some(Fault::ShortWrite) => OsDisk.write(file, &bytes[..bytes.len().div_ceil(2)]),
+            _ => OsDisk.write(file, bytes),
+        }
+    }
+
+    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
+        self.step()?;
+        OsDisk.copy_metadata(from, to)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        self.step()?;
+        OsDisk.sync_file(file)
+    }
+
+    fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.replace(dir, from, to)
+    }
+
+    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.rename_new(dir, from, to)
+    }
+
+    fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.remove(dir, name)
+    }
+
+    fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.remove_dir(dir, name)
+    }
+
+    fn make_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.make_dir(dir, name)
+    }
+
+    fn sync_dir(&self, dir: &Dir) -> io::Result<()> {
+        self.step()?;
+        OsDisk.sync_dir(dir)
+    }
+}
+
+struct NobodyWatches;
+
+impl WriteObserver for NobodyWatches {
+    fn will_write(&self, _: &Path, _: ContentHash) {}
+    fn did_not_write(&self, _: &Path, _: ContentHash) {}
+}
+
+/// A tree with the files `0` to `3`, and an engine on it.
+struct Scene {
+    dir: tempfile::TempDir,
+    disk: Arc<FaultyDisk>,
+    engine: Engine,
+}
+
+fn old(name: &str) -> String {
+    format!("old content of {name}")
+}
+
+fn new(name: &str) -> String {
+    format!("new content of {name}")
+}
+
+impl Scene {
+    fn new(fault: Option<(usize, Fault)>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["0", "1", "2", "3"] {
+            fs::write(dir.path().join(name), old(name)).unwrap();
+        }
+        let disk = Arc::new(FaultyDisk { done: AtomicUsize::new(0), fault });
+        let engine = Engine::new(EngineConfig {
+            symlink_policy: SymlinkPolicy::default(),
+            // One thread, so that the operations come in the same order each time.
+            permits: 1,
+            open_dirs: 4,
+            max_file_bytes: 1 << 20,
+            cache: Arc::new(HashCache::new(CacheLimits::default())),
+            locking: LockingPolicy::None,
+            disk: disk.clone(),
+            observer: Arc::new(NobodyWatches),
+        });
+        engine.add_root(dir.path()).unwrap();
+        Self { dir, disk, engine }
+    }
+
+    fn edit(&self, name: &str) -> Change {
+        let edit = TextChange {
+            range: Some(TextRange::Bytes { start: 0, end: 3 }),
+            new_text: "new".into(),
+            expected_text: None,
+        };
+        let content_hash = Some(ContentHash::of(old(name).as_bytes()));
+        let expected = Guard { content_hash, ..Guard::default() };
+        Change::Edit(WriteSnippetData { path: self.dir.path().join(name), expected, edits: vec![edit] })
+    }
+
+    fn create(&self, name: &str) -> Change {
+        Change::Create(CreateFileData {
+            path: self.dir.path().join(name),
+            text: new(name),
+            options: CreateOptions { create_parents: true, ..CreateOptions::default() },
+            expected: Guard::default(),
+        })
+    }
+
+    fn apply(&self, scenario: Scenario, atomicity: Atomicity) -> EditOutcome {
+        let request = EditRequest { changes: scenario(self), atomicity, ..EditRequest::default() };
+        self.engine.apply(&request, &CancelToken::new())
+    }
+
+    fn content(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.dir.path().join(name)).ok()
+    }
+
+    /// Names in the tree that no request has asked for.
+    fn debris(&self) -> Vec<String> {
+        let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| is_temp_name(name) || name == "made").map(|name| name.to_string_lossy().into()).collect()
+    }
+}
+
+type Scenario = fn(&Scene) -> Vec<Change>;
+
+const SCENARIOS: [(&str, Scenario); 4] = [
+    ("edit", |scene| vec![scene.edit("0")]),
+    ("create", |scene| vec![scene.create("new")]),
+    ("create with parents", |scene| vec![scene.create("made/deep/new")]),
+    ("five files", |scene| {
+        vec![scene.edit("0"), scene.edit("1"), scene.create("new"), scene.edit("2"), scene.edit("3")]
+    }),
+];
+
+#[test]
+fn whatever_fails_every_file_is_wholly_old_or_new_and_the_answer_is_true() {
+    for (scenario_name, scenario) in SCENARIOS {
+        for atomicity in [Atomicity::Transaction, Atomicity::PerFile] {
+            let clean = Scene::new(None);
+            assert!(clean.apply(scenario, atomicity).applied, "{scenario_name}");
+            let operations = clean.disk.done.load(SeqCst);
+            assert!(operations >= 5, "{scenario_name}: only {operations} operations");
+            for at in 1..=operations {
+                for fault in FAULTS {
+                    let scene = Scene::new(Some((at, fault)));
+                    let outcome = scene.apply(scenario, atomicity);
+                    check(&scene, &outcome, &format!("{scenario_name}, {atomicity:?}, operation {at}: {fault:?}"));
+                }
+            }
+        }
+    }
+}
+
+fn check(scene: &Scene, outcome: &EditOutcome, case: &str) {
+    let mut all_applied = true;
+    for file in &outcome.files {
+        let name = file.path.strip_prefix(scene.dir.path()).unwrap().to_str().unwrap();
+        let existed = name.len() == 1;
+        let applied = file.status == FileStatus::Applied;
+        let expected = if applied { Some(new(name)) } else { existed.then(|| old(name)) };
+        assert_eq!(scene.content(name), expected, "{case}: {name} is {:?}", file.status);
+        assert_eq!(applied, file.error.is_none() && file.status != FileStatus::NotApplied, "{case}: {name}");
+        all_applied &= applied;
+    }
+    assert_eq!(outcome.applied, all_applied, "{case}");
+    assert_eq!(outcome.failed_change.is_none(), all_applied, "{case}");
+    let warned =
+        outcome.files.iter().flat_map(|file| &file.warnings).any(|w| matches!(w, Warning::DurabilityUnknown(_)));
+    assert_eq!(outcome.durability == Durability::Unknown, warned, "{case}");
+    let fault = scene.disk.fault.map(|(_, fault)| fault);
+    if matches!(fault, Some(Fault::Error(_) | Fault::ShortWrite)) {
+        let made = all_applied.then_some("made".to_owned());
+        let debris: Vec<_> = scene.debris().into_iter().filter(|name| Some(name) != made.as_ref()).collect();
+        assert_eq!(debris, Vec::<String>::new(), "{case}");
+    }
+    if fault == Some(Fault::ShortWrite) {
+        assert!(all_applied, "{case}: a short write is carried on");
+    }
+}
+
+#[test]
+fn a_failed_sync_of_the_file_leaves_the_target_untouched() {
+    let scene = Scene::new(Some((4, Fault::Error(io::ErrorKind::StorageFull))));
+    let outcome = scene.apply(|scene| vec![scene.edit("0")], Atomicity::Transaction);
+    assert!(outcome.files[0].error.as_ref().unwrap().to_string().contains("sync"), "{outcome:?}");
+    assert_eq!(scene.content("0"), Some(old("0")));
+}
+
+#[test]
+fn a_directory_that_can_not_be_synced_is_a_warning_not_a_failure() {
+    let scene = Scene::new(Some((6, Fault::Error(io::ErrorKind::Other))));
+    let outcome = scene.apply(|scene| vec![scene.edit("0")], Atomicity::Transaction);
+    assert_eq!((outcome.applied, outcome.durability), (true, Durability::Unknown));
+    assert!(matches!(outcome.files[0].warnings[..], [Warning::DurabilityUnknown(_)]));
+    assert_eq!(scene.content("0"), Some(new("0")));
+}
+
+#[test]
+fn best_effort_syncs_nothing() {
+    let scene = Scene::new(None);
+    let changes = vec![scene.edit("0")];
+    let request = EditRequest { changes, durability: Durability::BestEffort, ..EditRequest::default() };
+    let outcome = scene.engine.apply(&request, &CancelToken::new());
+    assert_eq!((outcome.applied, outcome.durability), (true, Durability::BestEffort));
+    let create_write_metadata_rename = 4;
+    assert_eq!(scene.disk.done.load(SeqCst), create_write_metadata_rename);
+}

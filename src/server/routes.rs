@@ -1,0 +1,89 @@
+//! Which handler answers which method, and how params become values and results become responses.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    apply_edits::ApplyEdits,
+    decode::decode_params,
+    method::{Call, Method, Reply, RequestId, RpcError},
+    scan::Scan,
+    snippets::Snippets,
+    status::Status,
+};
+use crate::protocol::{FileChange, file_changed};
+
+/// The `ploke/*` requests; a new one is one line.
+pub(crate) const ROUTES: &[Route] =
+    &[Route::to::<Snippets>(), Route::to::<Scan>(), Route::to::<ApplyEdits>(), Route::to::<Status>()];
+
+/// Notifications the server sends of its own.
+pub(crate) const SENT_NOTIFICATIONS: &[&str] = &[file_changed::METHOD];
+
+/// Notifications of LSP that mean something here; all others are ignored.
+pub(crate) const LSP_NOTIFICATIONS: &[&str] = &[
+    "initialized",
+    "$/setTrace",
+    "textDocument/didOpen",
+    "textDocument/didChange",
+    "textDocument/didSave",
+    "textDocument/didClose",
+    "workspace/didChangeWorkspaceFolders",
+];
+
+/// One request method and how it is answered.
+pub(crate) struct Route {
+    pub name: &'static str,
+    /// Decodes the params given as JSON, carries the request out and encodes what it answers.
+    pub answer: fn(&Call, Option<&str>) -> Answer,
+}
+
+/// What a request has led to.
+pub(crate) struct Answer {
+    /// Changes it made, also when it is answered with an error in the end.
+    pub changes: Vec<FileChange>,
+    /// The whole response message.
+    pub response: Result<Vec<u8>, RpcError>,
+}
+
+impl Route {
+    pub const fn to<M: Method>() -> Self {
+        Self { name: M::NAME, answer: answer::<M> }
+    }
+}
+
+impl From<RpcError> for Answer {
+    fn from(error: RpcError) -> Self {
+        Self { changes: Vec::new(), response: Err(error) }
+    }
+}
+
+fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
+    let reply = decode_params(params.unwrap_or("{}")).and_then(|params| M::run(call, params));
+    match reply {
+        Ok(Reply { result, changes }) => {
+            // The changes have been made and must be told, whatever happens to the result.
+            let response = catch_unwind(AssertUnwindSafe(|| encode_result(&call.id, &result)))
+                .unwrap_or_else(|_| Err(RpcError::internal(format!("{}: encoding the result panicked", M::NAME))));
+            Answer { changes, response }
+        }
+        Err(error) => error.into(),
+    }
+}
+
+pub(crate) fn encode_result(id: &RequestId, result: &impl Serialize) -> Result<Vec<u8>, RpcError> {
+    #[derive(Serialize)]
+    struct Response<'a, R> {
+        jsonrpc: &'static str,
+        id: &'a RequestId,
+        result: &'a R,
+    }
+    serde_json::to_vec(&Response { jsonrpc: "2.0", id, result })
+        .map_err(|error| RpcError::internal(format!("the result could not be encoded: {error}")))
+}
+
+pub(crate) fn encode_error(id: &RequestId, error: &RpcError) -> Vec<u8> {
+    json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string().into_bytes()
+}

@@ -1,0 +1,233 @@
+//! Carries requests out on worker threads and answers each of them once.
+
+use std::{
+    io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use lsp_types::{
+    LogTraceParams,
+    notification::{LogTrace, Notification},
+};
+use tracing::field::Empty;
+
+use super::{
+    envelope::Params,
+    in_flight::{Asked, Help, InFlight, Limits, NotAdmitted, Started, Ticket, Waiting, Worker},
+    lsp::Lsp,
+    outbox::encode_notification,
+    spawn,
+};
+use crate::{
+    CancelToken,
+    server::{
+        Connection,
+        errors::code,
+        method::{Call, RequestId, RpcError},
+        routes::{Answer, Route, encode_error, encode_result},
+        session::Session,
+    },
+};
+
+pub(super) struct Dispatch {
+    in_flight: InFlight<Job>,
+    pub lsp: Lsp,
+    pub connection: Connection,
+    shut_down: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// What is to be done for a request.
+pub(super) enum Job {
+    Ploke { route: &'static Route, session: Arc<Session>, params: Params },
+    Shutdown,
+}
+
+impl Dispatch {
+    pub fn new(limits: Limits, lsp: Lsp, connection: Connection) -> Self {
+        let outbox = connection.outbox.clone();
+        // A client that does not read gets no further work done, so that results do not pile up.
+        let in_flight = InFlight::new(limits, move || outbox.has_room());
+        Self { in_flight, lsp, connection, shut_down: AtomicBool::new(false), ended: AtomicBool::new(false) }
+    }
+
+    /// Takes a request in, to be carried out when its turn comes, or refuses it.
+    pub fn admit(self: &Arc<Self>, asked: Asked, job: Job) {
+        let (bytes, alone) = match &job {
+            Job::Ploke { params, .. } => (params.bytes(), false),
+            Job::Shutdown => (0, true),
+        };
+        let bytes = bytes + size_of::<Waiting<Job>>();
+        let cancel = CancelToken::new();
+        if alone {
+            // A client that has asked for the end is never told that there was none.
+            cancel.begin_commit();
+        }
+        match self.in_flight.admit(Waiting { asked, cancel, bytes, alone, job }) {
+            Ok(help) => {
+                self.shut_down.fetch_or(alone, Relaxed);
+                self.help(help);
+            }
+            Err((NotAdmitted::Duplicate, request)) => {
+                self.refuse(&request.asked, &RpcError::invalid_request("id: a request with this id is in flight"));
+            }
+            // The process is about to end; nothing is answered any more.
+            Err((NotAdmitted::Closed, _)) => {}
+        }
+    }
+
+    /// Ends a request if it has not passed its commit point.
+    pub fn cancel(self: &Arc<Self>, id: &RequestId) {
+        let help = self.in_flight.cancel(id, |asked| self.push_cancelled(asked));
+        self.help(help);
+        self.connection.outbox.wait_for_room();
+    }
+
+    /// Answers a request of a known method that is not carried out; waits when there is no room for the answer.
+    pub fn refuse(&self, asked: &Asked, error: &RpcError) {
+        self.connection.metrics.record(asked.method, asked.received.elapsed(), true);
+        self.answer_at_once(&asked.id, error);
+    }
+
+    /// Answers a message that is not carried out; waits when there is no room for the answer.
+    pub fn answer_at_once(&self, id: &RequestId, error: &RpcError) {
+        tracing::debug!(%id, code = error.code, "refused a message");
+        self.connection.outbox.push(encode_error(id, error));
+        self.connection.outbox.wait_for_room();
+    }
+
+    /// Waits until another message may be read.
+    pub fn wait_for_room(&self) {
+        self.in_flight.wait_for_room();
+    }
+
+    /// Whether `shutdown` has been received.
+    pub fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Relaxed)
+    }
+
+    /// Whether no more messages are to be read.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+
+    /// Takes in nothing more; what has been received is still carried out.
+    pub fn close(&self) {
+        self.ended.store(true, Relaxed);
+        self.in_flight.close();
+    }
+
+    /// Takes in nothing more; only what has passed its commit point still comes to its end.
+    pub fn abandon(&self) {
+        self.ended.store(true, Relaxed);
+        self.in_flight.abandon(|asked| self.push_cancelled(asked));
+    }
+
+    pub fn wait_until_answered(&self) {
+        self.in_flight.wait_until_answered();
+    }
+
+    /// Waits until reading has to stop.
+    #[cfg(test)]
+    pub fn wait_until_full(&self) {
+        while self.in_flight.has_room() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Writes to the client until the outbox is closed.
+    pub fn write_to(self: &Arc<Self>, output: impl Write) {
+        self.connection.outbox.write_to(output, || self.help(self.in_flight.resume()));
+    }
+
+    /// Starts the worker that is always there; others come and go.
+    pub fn start_worker(self: &Arc<Self>) -> io::Result<()> {
+        self.in_flight.first_worker();
+        let this = self.clone();
+        spawn("ploke-worker", move || this.work())
+    }
+
+    fn help(self: &Arc<Self>, help: Help) {
+        if help == Help::NotNeeded {
+            return;
+        }
+        let this = self.clone();
+        if let Err(error) = spawn("ploke-worker", move || this.work()) {
+            tracing::warn!(%error, "no further thread could be started, requests wait for those there are");
+            self.in_flight.worker_not_made();
+        }
+    }
+
+    fn work(self: &Arc<Self>) {
+        let _runtime = self.lsp.runtime().enter();
+        let mut worker = Worker::New;
+        while let Some(Started { ticket, request, help }) = self.in_flight.next(&mut worker) {
+            self.help(help);
+            self.carry_out(ticket, request);
+        }
+    }
+
+    fn carry_out(&self, ticket: Ticket, Waiting { asked, cancel, job, .. }: Waiting<Job>) {
+        let Asked { id, method, received } = &asked;
+        let span = tracing::info_span!("request", %id, method, duration_us = Empty, result = Empty);
+        let _span = span.enter();
+        let Answer { changes, response } =
+            catch_unwind(AssertUnwindSafe(|| self.run(id, cancel, job))).unwrap_or_else(|_| {
+                tracing::error!("the handler panicked");
+                RpcError::internal(format!("{method}: the handler panicked")).into()
+            });
+        let (message, error) = match response {
+            Ok(message) => (message, None),
+            Err(error) => (encode_error(id, &error), Some(error.code)),
+        };
+        let Connection { outbox, metrics, .. } = &self.connection;
+        let in_time = self.in_flight.finish(ticket, || {
+            metrics.record(method, received.elapsed(), error.is_some());
+            outbox.push_answer(changes, message);
+        });
+        span.record("duration_us", received.elapsed().as_micros());
+        match error {
+            _ if !in_time => span.record("result", code::REQUEST_CANCELLED),
+            Some(code) => span.record("result", code),
+            None => span.record("result", "ok"),
+        };
+        if in_time {
+            self.trace(&asked, error);
+        }
+        tracing::debug!("done");
+    }
+
+    fn run(&self, id: &RequestId, cancel: CancelToken, job: Job) -> Answer {
+        match job {
+            Job::Ploke { route, session, params } => {
+                (route.answer)(&Call { session, id: id.clone(), cancel }, params.get())
+            }
+            Job::Shutdown => {
+                let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, &result));
+                Answer { changes: Vec::new(), response }
+            }
+        }
+    }
+
+    fn push_cancelled(&self, asked: &Asked) {
+        self.connection.metrics.record(asked.method, asked.received.elapsed(), true);
+        self.connection.outbox.push(encode_error(&asked.id, &RpcError::cancelled()));
+    }
+
+    /// Tells a client that has asked for it that a request is done.
+    fn trace(&self, asked: &Asked, error: Option<i64>) {
+        if !self.lsp.agreed().traces() {
+            return;
+        }
+        let result = error.map_or("ok".to_owned(), |code| format!("error {code}"));
+        let (took, Asked { id, method, .. }) = (asked.received.elapsed(), asked);
+        let message = format!("{method} ({id}): {result} after {} us", took.as_micros());
+        let notification = encode_notification(LogTrace::METHOD, &LogTraceParams { message, verbose: None });
+        // A client that does not read misses it.
+        let _ = notification.map(|notification| self.connection.outbox.try_push(notification));
+    }
+}

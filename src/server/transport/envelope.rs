@@ -1,0 +1,200 @@
+//! The JSON-RPC envelope of a message; its params stay as they came.
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::server::method::{RequestId, RpcError};
+
+/// One message of the client.
+#[derive(Debug, PartialEq)]
+pub(super) enum Incoming {
+    Request {
+        id: RequestId,
+        method: String,
+        params: Params,
+    },
+    Notification {
+        method: String,
+        params: Params,
+    },
+    /// The answer to a request of this server, whole.
+    Response(String),
+}
+
+/// The params of a message as JSON text, or none.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Params {
+    message: String,
+    /// Where in the message they stand.
+    range: Option<Range<usize>>,
+}
+
+/// A message that is answered with an error because of what it is, not because of what it asks for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Refused {
+    /// The message's id as far as it has a valid one, else null.
+    pub id: RequestId,
+    pub error: RpcError,
+}
+
+pub(super) fn parse(body: Vec<u8>) -> Result<Incoming, Refused> {
+    let message = String::from_utf8(body).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        refused(RequestId::Null, RpcError::parse_error(format!("not UTF-8: valid up to byte {valid}")))
+    })?;
+    let members: Members = serde_json::from_str(&message).map_err(|error| not_an_object(&message, error))?;
+
+    let id = members.id.map(RequestId::parse);
+    let answer_to = match &id {
+        Some(Some(id)) if members.duplicate != Some(Member::Id) => id.clone(),
+        _ => RequestId::Null,
+    };
+    let invalid = |what: &str| refused(answer_to.clone(), RpcError::invalid_request(what));
+    if id == Some(None) {
+        return Err(invalid("id: must be a string, an integer of 64 bits or null"));
+    }
+    if members.duplicate.is_some() {
+        return Err(invalid("a member of the message is given twice"));
+    }
+    if members.jsonrpc.and_then(text).as_deref() != Some("2.0") {
+        return Err(invalid("jsonrpc: must be \"2.0\""));
+    }
+    let Some(method) = members.method else {
+        if members.is_answer && id.is_some() {
+            return Ok(Incoming::Response(message));
+        }
+        return Err(invalid("neither a request nor a response: there is no method"));
+    };
+    let Some(method) = text(method).map(Cow::into_owned) else {
+        return Err(invalid("method: must be a string"));
+    };
+    let range = members.params.map(|params| position_in(&message, params.get()));
+    let params = Params { message, range };
+    Ok(match id.flatten() {
+        Some(id) => Incoming::Request { id, method, params },
+        None => Incoming::Notification { method, params },
+    })
+}
+
+impl Params {
+    pub fn get(&self) -> Option<&str> {
+        self.range.clone().map(|range| &self.message[range])
+    }
+
+    /// Bytes of memory they keep: the whole message.
+    pub fn bytes(&self) -> usize {
+        self.message.capacity()
+    }
+}
+
+impl RequestId {
+    /// The id that stands there, if it is one.
+    pub(super) fn parse(json: &RawValue) -> Option<Self> {
+        match json.get() {
+            "null" => Some(Self::Null),
+            number => number.parse().ok().map(Self::Number).or_else(|| Some(Self::String(text(json)?.into_owned()))),
+        }
+    }
+}
+
+/// The members of a message that mean something, as they stand in it.
+#[derive(Default)]
+struct Members<'a> {
+    jsonrpc: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    method: Option<&'a RawValue>,
+    params: Option<&'a RawValue>,
+    /// There is a result or an error.
+    is_answer: bool,
+    duplicate: Option<Member>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Jsonrpc,
+    Id,
+    Method,
+    Params,
+    Result,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
+// Written by hand because a derived one would take an array for its fields in order.
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one message object (batches are not supported)")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Members::default();
+                while let Some(member) = map.next_key()? {
+                    let place = match member {
+                        Member::Jsonrpc => &mut members.jsonrpc,
+                        Member::Id => &mut members.id,
+                        Member::Method => &mut members.method,
+                        Member::Params => &mut members.params,
+                        Member::Result | Member::Error => {
+                            members.is_answer = true;
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                        Member::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    if place.replace(map.next_value()?).is_some() {
+                        // The id matters most: an answer must not go to one of two ids.
+                        members.duplicate = members.duplicate.filter(|old| *old == Member::Id).or(Some(member));
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Tells JSON that is no message from what is no JSON.
+fn not_an_object(message: &str, error: serde_json::Error) -> Refused {
+    let error = match serde_json::from_str::<IgnoredAny>(message) {
+        Ok(_) => RpcError::invalid_request(error.to_string()),
+        Err(error) => RpcError::parse_error(error.to_string()),
+    };
+    refused(RequestId::Null, error)
+}
+
+fn refused(id: RequestId, error: RpcError) -> Refused {
+    Refused { id, error }
+}
+
+/// The string that stands there, if it is one.
+fn text(json: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = json.get().strip_prefix('"')?.strip_suffix('"')?;
+    if quoted.contains('\\') {
+        serde_json::from_str(json.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(quoted))
+    }
+}
+
+fn position_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+#[cfg(test)]
+mod tests;

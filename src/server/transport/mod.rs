@@ -1,0 +1,172 @@
+//! The way of a message: frames in, requests on worker threads, one ordered queue out.
+//!
+//! Three kinds of threads work on a session. The reader cuts the input into messages, answers at once what it can, and
+//! hands requests on; it alone knows the phase of the session. Workers carry requests out, each from its params to its
+//! encoded response. The writer takes messages from the queue. None of them ever waits for the client, except for the
+//! writer, and the reader when too much waits; so whatever has begun can always end.
+
+mod client_process;
+mod dispatch;
+mod envelope;
+mod frames;
+mod in_flight;
+mod lsp;
+mod outbox;
+mod reader;
+#[cfg(all(test, unix))]
+mod test_client;
+#[cfg(test)]
+mod test_methods;
+#[cfg(all(test, unix))]
+mod tests;
+
+use std::{
+    io::{self, Read, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::runtime;
+
+pub(crate) use outbox::Outbox;
+
+use super::{
+    Connection, ServerOptions,
+    metrics::Metrics,
+    routes::{ROUTES, Route},
+};
+use dispatch::Dispatch;
+use lsp::Lsp;
+use reader::Reader;
+
+/// What the server can do and how much of it at a time.
+pub(super) struct Setup {
+    routes: &'static [Route],
+    limits: in_flight::Limits,
+    /// Bytes for the client beyond which no request is started.
+    outbox_bytes: usize,
+    /// After `exit`: how long the client may take nothing before what is queued for it is given up.
+    patience: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            routes: ROUTES,
+            limits: in_flight::Limits { running: 256, waiting_bytes: 64 * 1024 * 1024 },
+            outbox_bytes: 64 * 1024 * 1024,
+            patience: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Why a session ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    /// The client said so.
+    Exit,
+    /// No more will come: the input has ended or the client's process has died.
+    InputEnded,
+    /// The framing can not be followed any more.
+    Broken,
+}
+
+/// Serves one client; see [`serve`](super::serve).
+pub(super) fn run(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+    options: ServerOptions,
+    setup: Setup,
+) -> u8 {
+    let threads = Threads::start(input, output, options, setup);
+    threads.map(Threads::wait_for_the_end).unwrap_or_else(|error| {
+        tracing::error!(%error, "the server could not start");
+        1
+    })
+}
+
+struct Threads {
+    dispatch: Arc<Dispatch>,
+    runtime: runtime::Runtime,
+    ended: mpsc::Receiver<End>,
+    /// Disconnected when the writer has ended.
+    writing: mpsc::Receiver<()>,
+    patience: Duration,
+}
+
+impl Threads {
+    fn start(
+        input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+        options: ServerOptions,
+        setup: Setup,
+    ) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let outbox = Arc::new(Outbox::new(setup.outbox_bytes));
+        let names = || setup.routes.iter().map(|route| route.name);
+        let metrics = Arc::new(Metrics::new(names().chain(["initialize", "shutdown"])));
+        let max_message_bytes = options.max_message_bytes();
+        let handle = runtime.handle().clone();
+        let lsp = Lsp::new(handle.clone(), options, names().collect(), outbox.clone());
+        let dispatch = Arc::new(Dispatch::new(setup.limits, lsp, Connection { outbox, metrics, runtime: handle }));
+
+        let (writing_ends, writing) = mpsc::channel::<()>();
+        let writer = dispatch.clone();
+        spawn("ploke-writer", move || {
+            writer.write_to(output);
+            drop(writing_ends);
+        })?;
+        dispatch.start_worker()?;
+        let (session_ends, ended) = mpsc::channel();
+        let reader = Reader::new(input, max_message_bytes, setup.routes, dispatch.clone(), session_ends.clone());
+        spawn("ploke-reader", move || {
+            let end = catch_unwind(AssertUnwindSafe(|| reader.run())).unwrap_or_else(|_| {
+                tracing::error!("the reader panicked, the session ends");
+                End::Broken
+            });
+            // Nobody listens when the session has ended for another reason.
+            let _ = session_ends.send(end);
+        })?;
+        Ok(Self { dispatch, runtime, ended, writing, patience: setup.patience })
+    }
+
+    fn wait_for_the_end(self) -> u8 {
+        let end = self.ended.recv().unwrap_or(End::Broken);
+        tracing::info!(?end, "the session ends");
+        match end {
+            End::Exit => self.dispatch.abandon(),
+            End::InputEnded | End::Broken => self.dispatch.close(),
+        }
+        self.dispatch.wait_until_answered();
+        self.dispatch.connection.outbox.close();
+        match end {
+            End::Exit => self.wait_while_client_reads(),
+            // Only the end of the writer can be received.
+            End::InputEnded | End::Broken => drop(self.writing.recv()),
+        }
+        self.runtime.shutdown_background();
+        if end != End::Broken && self.dispatch.is_shut_down() { 0 } else { 1 }
+    }
+
+    fn wait_while_client_reads(&self) {
+        let outbox = &self.dispatch.connection.outbox;
+        let mut taken = outbox.bytes_taken();
+        while self.writing.recv_timeout(self.patience) == Err(RecvTimeoutError::Timeout) {
+            let now = outbox.bytes_taken();
+            if now == taken {
+                tracing::warn!("the client does not read: unsent messages are dropped");
+                return;
+            }
+            taken = now;
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}

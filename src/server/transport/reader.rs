@@ -1,0 +1,193 @@
+//! Reads the client's messages and decides what becomes of each, by the phase the session is in.
+
+use std::{
+    io::Read,
+    sync::{Arc, mpsc},
+    time::Instant,
+};
+
+use lsp_types::InitializeParams;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    End,
+    client_process::ClientProcess,
+    dispatch::{Dispatch, Job},
+    envelope::{self, Incoming, Params},
+    frames::{Frame, FrameReader},
+    in_flight::Asked,
+};
+use crate::server::{
+    decode::{decode, decode_params},
+    method::{RequestId, RpcError},
+    routes::{LSP_NOTIFICATIONS, Route, encode_result},
+    session::Session,
+};
+
+pub(super) struct Reader<R> {
+    frames: FrameReader<R>,
+    routes: &'static [Route],
+    dispatch: Arc<Dispatch>,
+    phase: Phase,
+    /// Ends the session when the client's process dies.
+    session_ends: mpsc::Sender<End>,
+    client_process: Option<ClientProcess>,
+}
+
+enum Phase {
+    Uninitialized,
+    Running(Arc<Session>),
+    ShutDown,
+}
+
+impl<R: Read> Reader<R> {
+    pub fn new(
+        input: R,
+        max_message_bytes: u64,
+        routes: &'static [Route],
+        dispatch: Arc<Dispatch>,
+        session_ends: mpsc::Sender<End>,
+    ) -> Self {
+        let frames = FrameReader::new(input, max_message_bytes);
+        Self { frames, routes, dispatch, phase: Phase::Uninitialized, session_ends, client_process: None }
+    }
+
+    /// Reads until the session ends.
+    pub fn run(mut self) -> End {
+        loop {
+            self.dispatch.wait_for_room();
+            let frame = self.frames.next();
+            if self.dispatch.has_ended() {
+                return End::InputEnded;
+            }
+            match frame {
+                Frame::Body(body) => {
+                    if let Some(end) = self.receive(body) {
+                        return end;
+                    }
+                }
+                Frame::TooLong { bytes } => {
+                    let limit = self.frames.max_body_bytes();
+                    let message = format!("a message of {bytes} bytes is above the limit of {limit} bytes");
+                    self.refuse(&RequestId::Null, RpcError::invalid_request(message));
+                }
+                Frame::Broken(reason) => {
+                    self.refuse(&RequestId::Null, RpcError::parse_error(reason.to_string()));
+                    return End::Broken;
+                }
+                Frame::End => return End::InputEnded,
+            }
+        }
+    }
+
+    fn receive(&mut self, body: Vec<u8>) -> Option<End> {
+        let received = Instant::now();
+        match envelope::parse(body) {
+            Ok(Incoming::Request { id, method, params }) => self.request(id, &method, params, received),
+            Ok(Incoming::Notification { method, params }) => return self.notification(&method, params),
+            Ok(Incoming::Response(text)) => self.dispatch.lsp.answered_by_client(&text),
+            Err(refused) => self.refuse(&refused.id, refused.error),
+        }
+        None
+    }
+
+    fn request(&mut self, id: RequestId, method: &str, params: Params, received: Instant) {
+        let route = self.routes.iter().find(|route| route.name == method);
+        let name = match method {
+            "initialize" => Some("initialize"),
+            "shutdown" => Some("shutdown"),
+            _ => route.map(|route| route.name),
+        };
+        let Some(method) = name else { return self.unknown(&id, method) };
+        let asked = Asked { id, method, received };
+        match (&self.phase, route) {
+            (Phase::Uninitialized, _) if method == "initialize" => self.initialize(&asked, &params),
+            (Phase::Uninitialized, _) => self.dispatch.refuse(&asked, &RpcError::not_initialized()),
+            (Phase::ShutDown, _) => self.dispatch.refuse(&asked, &after_shutdown()),
+            (Phase::Running(session), Some(route)) => {
+                self.dispatch.admit(asked, Job::Ploke { route, session: session.clone(), params });
+            }
+            (Phase::Running(_), None) if method == "shutdown" => {
+                self.dispatch.admit(asked, Job::Shutdown);
+                self.phase = Phase::ShutDown;
+            }
+            (Phase::Running(_), None) => {
+                self.dispatch.refuse(&asked, &RpcError::invalid_request("the server has been initialized already"));
+            }
+        }
+    }
+
+    fn unknown(&self, id: &RequestId, method: &str) {
+        let error = match self.phase {
+            Phase::Uninitialized => RpcError::not_initialized(),
+            Phase::Running(_) => RpcError::method_not_found(method),
+            Phase::ShutDown => after_shutdown(),
+        };
+        self.refuse(id, error);
+    }
+
+    fn notification(&self, method: &str, params: Params) -> Option<End> {
+        match method {
+            "exit" => return Some(End::Exit),
+            "$/cancelRequest" => {
+                if let Some(id) = cancelled_id(params.get()) {
+                    self.dispatch.cancel(&id);
+                }
+            }
+            _ if LSP_NOTIFICATIONS.contains(&method) => self.dispatch.lsp.notify(method, params.get()),
+            _ => {}
+        }
+        None
+    }
+
+    /// Opens the session; nothing else is read meanwhile.
+    fn initialize(&mut self, asked: &Asked, params: &Params) {
+        let params = params.get().unwrap_or("null");
+        // tower-lsp decodes them again, but does not say where they are wrong.
+        let decoded = decode_params::<InitializeParams>(params);
+        let process_id = decoded.as_ref().ok().and_then(|params| params.process_id);
+        let result = decoded
+            .and_then(|_| decode::<Value>(params))
+            .and_then(|params| self.dispatch.lsp.request("initialize", Some(params)))
+            .and_then(|result| encode_result(&asked.id, &result));
+        let (response, session) = match (result, self.dispatch.lsp.agreed().session()) {
+            (Ok(response), Some(session)) => (response, session.clone()),
+            (Ok(_), None) => {
+                return self.dispatch.refuse(asked, &RpcError::internal("initialize: there is no session"));
+            }
+            (Err(error), _) => return self.dispatch.refuse(asked, &error),
+        };
+        let connection = &self.dispatch.connection;
+        connection.metrics.record(asked.method, asked.received.elapsed(), false);
+        connection.outbox.push(response);
+        session.connect(connection.clone());
+        self.frames.set_max_body_bytes(session.max_message_bytes);
+        self.phase = Phase::Running(session);
+        let session_ends = self.session_ends.clone();
+        self.client_process = process_id.and_then(|id| {
+            ClientProcess::watch(id, move || {
+                // Nobody listens when the session has ended already.
+                let _ = session_ends.send(End::InputEnded);
+            })
+        });
+    }
+
+    fn refuse(&self, id: &RequestId, error: RpcError) {
+        self.dispatch.answer_at_once(id, &error);
+    }
+}
+
+fn after_shutdown() -> RpcError {
+    RpcError::invalid_request("the server has been shut down")
+}
+
+fn cancelled_id(params: Option<&str>) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    struct CancelParams<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+    }
+    let params: CancelParams = serde_json::from_str(params?).ok()?;
+    RequestId::parse(params.id)
+}
