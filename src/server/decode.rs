@@ -177,7 +177,7 @@ mod tests {
             ),
             (
                 one(json!({ "uri": "file:///a", "expected": { "contentHash": "abc" } })),
-                "snippets[1].expected.contentHash: a content hash has 64 lower-case hex digits",
+                "snippets[1].expected.contentHash: a content hash is 64 lower-case hex digits",
             ),
             (
                 one(json!({ "uri": "file:///a", "expected": { "hash": hash } })),
@@ -278,7 +278,7 @@ mod tests {
             (json!({ "changes": { "a.rs": [] } }), "changes[\"a.rs\"]: not a `file:` URI"),
             (
                 json!({ "changes": {}, "expected": { "file:///a": { "contentHash": 1 } } }),
-                "expected[\"file:///a\"].contentHash: invalid type: integer `1`, expected a string",
+                "expected[\"file:///a\"].contentHash: invalid type: integer `1`, expected 64 lower-case hex digits",
             ),
             (
                 json!({ "changes": {}, "changeAnnotations": { "one": {} } }),

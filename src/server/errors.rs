@@ -41,7 +41,7 @@ impl RpcError {
     }
 
     pub fn method_not_found(method: &str) -> Self {
-        Self::new(code::METHOD_NOT_FOUND, format!("unknown method {method}"))
+        Self::new(code::METHOD_NOT_FOUND, format!("unknown method {method:.100}"))
     }
 
     /// `message` begins with the JSON path of the field that is wrong.

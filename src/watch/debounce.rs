@@ -19,6 +19,8 @@ pub(super) struct Debouncer {
     directories_span: Option<Span>,
     /// Nothing is due before; may be too early, never too late.
     wake: Option<Instant>,
+    /// When something was due last.
+    last_due: Option<Instant>,
 }
 
 /// A path that never is quiet is due this long after its first change.
@@ -92,7 +94,14 @@ struct Span {
 
 impl Debouncer {
     pub fn new(quiet: Duration) -> Self {
-        Self { quiet, files: HashMap::new(), directories: Vec::new(), directories_span: None, wake: None }
+        Self {
+            quiet,
+            files: HashMap::new(),
+            directories: Vec::new(),
+            directories_span: None,
+            wake: None,
+            last_due: None,
+        }
     }
 
     pub fn push(&mut self, change: Change, now: Instant) {
@@ -132,31 +141,46 @@ impl Debouncer {
 
     /// Takes out what is due.
     ///
-    /// Directories are due together, and files not before them unless they can wait no longer: a file's path would
+    /// What becomes due shortly after something else waits until the quiet time has passed once more: many changes in a
+    /// row make few reports. Directories are due together, and files not before them unless they can wait no longer: a file's path would
     /// mean nothing to someone who was not told that its directory has moved. The two ends of a move are due together.
     pub fn due(&mut self, now: Instant) -> Due {
         if self.wake.is_none_or(|wake| now < wake) {
             return Due::default();
         }
-        let late = |span: &Span| now >= span.first + LONGEST;
-        let quiet = self.quiet;
-        let any_late = self.directories_span.iter().chain(self.files.values().map(|file| &file.span)).any(late);
-        let directories_due = any_late || self.directories_span.is_none_or(|span| now >= span.deadline(quiet));
-        let mut due = Due::default();
-        if directories_due {
-            due.directories = mem::take(&mut self.directories);
-            self.directories_span = None;
-            let is_due = |file: &Pending| now >= file.span.deadline(quiet);
-            let waiting = self.files.values().filter(|file| !is_due(file));
-            let held = waiting.filter_map(|file| file.origin.clone()).collect::<HashSet<_>>();
-            let (taken, kept): (HashMap<_, _>, _) =
-                mem::take(&mut self.files).into_iter().partition(|(path, file)| is_due(file) && !held.contains(path));
-            self.files = kept;
-            due.files = taken.into_iter().map(|(path, file)| file.into_change(path)).collect();
-            due.files.sort_by(|a, b| (a.from.is_none(), &a.path).cmp(&(b.from.is_none(), &b.path)));
+        let is_late = self.spans().any(|span| now >= span.first + LONGEST);
+        let turn = self.last_due.map(|last| last + self.quiet.min(LONGEST)).filter(|turn| now < *turn && !is_late);
+        let directories = self.directories_span.map(|span| span.deadline(self.quiet));
+        let directories = directories.filter(|deadline| now < *deadline && !is_late);
+        // Whatever comes first of these, the other may still have to be waited for.
+        if let Some(wait) = turn.or(directories) {
+            self.wake = self.spans().map(|span| span.first + LONGEST).chain([wait]).min();
+            return Due::default();
         }
-        self.wake = self.soonest(now);
+        let due = self.take(now);
+        if due != Due::default() {
+            self.last_due = Some(now);
+        }
+        // A file that is held back although its own time has come waits for one whose time has not.
+        self.wake = self.spans().map(|span| span.deadline(self.quiet)).filter(|deadline| now < *deadline).min();
         due
+    }
+
+    fn take(&mut self, now: Instant) -> Due {
+        let is_due = |file: &Pending| now >= file.span.deadline(self.quiet);
+        let waiting = self.files.values().filter(|file| !is_due(file));
+        let held = waiting.filter_map(|file| file.origin.clone()).collect::<HashSet<_>>();
+        let (taken, kept): (HashMap<_, _>, _) =
+            mem::take(&mut self.files).into_iter().partition(|(path, file)| is_due(file) && !held.contains(path));
+        self.files = kept;
+        let mut files = taken.into_iter().map(|(path, file)| file.into_change(path)).collect::<Vec<_>>();
+        files.sort_by(|a, b| (a.from.is_none(), &a.path).cmp(&(b.from.is_none(), &b.path)));
+        self.directories_span = None;
+        Due { directories: mem::take(&mut self.directories), files }
+    }
+
+    fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.directories_span.iter().chain(self.files.values().map(|file| &file.span))
     }
 
     fn file(&mut self, path: PathBuf, existed: Option<bool>, now: Instant) -> &mut Pending {
@@ -165,7 +189,7 @@ impl Debouncer {
             file.existed = existed;
             file.touched = true;
         }
-        file.span.last = now;
+        file.span.last = file.span.last.max(now);
         file
     }
 
@@ -184,7 +208,8 @@ impl Debouncer {
 
     fn directory(&mut self, change: DirectoryChange, now: Instant) {
         self.directories.push(change);
-        self.directories_span.get_or_insert(Span::new(now)).last = now;
+        let span = self.directories_span.get_or_insert(Span::new(now));
+        span.last = span.last.max(now);
     }
 
     fn directory_moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
@@ -192,43 +217,32 @@ impl Debouncer {
         if let Some(position) = self.directories.iter().rposition(|change| *change == left) {
             self.directories.remove(position);
         }
-        let inside = self.files.keys().filter(|path| path.starts_with(&from)).cloned().collect::<Vec<_>>();
-        let moved = inside
-            .into_iter()
-            .filter_map(|path| Some((rebase(&path, &from, &to)?, self.files.remove(&path)?)))
-            .collect::<Vec<_>>();
-        self.files.extend(moved);
-        for file in self.files.values_mut() {
-            if let Some(there) = file.origin.as_deref().and_then(|origin| rebase(origin, &from, &to)) {
-                file.origin = Some(there);
+        // A file that stood at the very place of the directory before it is not in it.
+        let inside = |path: &PathBuf| *path != from && path.starts_with(&from);
+        for path in self.files.keys().filter(|path| inside(path)).cloned().collect::<Vec<_>>() {
+            if let (Some(there), Some(file)) = (rebase(&path, &from, &to), self.files.remove(&path)) {
+                self.files.insert(there, file);
+            }
+        }
+        for origin in self.files.values_mut().filter_map(|file| file.origin.as_mut()).filter(|origin| inside(origin)) {
+            if let Some(there) = rebase(origin, &from, &to) {
+                *origin = there;
             }
         }
         let from = match self.directories.pop() {
-            Some(DirectoryChange::Moved { from: earlier, to: between }) if between == from => earlier,
-            Some(other) => {
-                self.directories.push(other);
+            Some(DirectoryChange::Moved { from: earlier, to: between }) if between == from => {
+                // Files may have been told to be at the place between while it was there.
+                if between != earlier {
+                    self.directory(DirectoryChange::Gone(between), now);
+                }
+                earlier
+            }
+            other => {
+                self.directories.extend(other);
                 from
             }
-            None => from,
         };
-        if from == to {
-            // It is back where it was; what waits in it still is due.
-            self.directories_span = self.directories_span.filter(|_| !self.directories.is_empty());
-        } else {
-            self.directory(DirectoryChange::Moved { from, to }, now);
-        }
-    }
-
-    fn soonest(&self, now: Instant) -> Option<Instant> {
-        let deadline = |span: &Span| span.deadline(self.quiet);
-        match &self.directories_span {
-            Some(directories) => {
-                let files = self.files.values().map(|file| file.span.first + LONGEST);
-                files.chain([deadline(directories)]).min()
-            }
-            // A file held back although its own time has come waits for one whose time has not.
-            None => self.files.values().map(|file| deadline(&file.span)).filter(|deadline| *deadline > now).min(),
-        }
+        self.directory(DirectoryChange::Moved { from, to }, now);
     }
 }
 

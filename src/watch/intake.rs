@@ -23,7 +23,7 @@ impl Worker {
             Raw::Created(path) => self.appeared(path, Change::Created, now),
             Raw::Appeared(path) => self.appeared(path, Change::Appeared, now),
             Raw::Modified(path) => {
-                self.check_rules(&path);
+                self.check_rules(&path, now);
                 if !self.directories.contains_key(&path) && self.covers_file(&path) {
                     self.debouncer.push(Change::Modified(path), now);
                 }
@@ -42,7 +42,8 @@ impl Worker {
                 }
             }
             Raw::Failed { path, message } => {
-                if self.rules.root_of(&path).is_some() {
+                if self.rules.root_of(&path).is_some() && !self.failed.contains_key(&path) {
+                    self.overflows += 1;
                     self.fail(&path, Failure::Other(message));
                 }
             }
@@ -51,7 +52,7 @@ impl Worker {
     }
 
     fn appeared(&mut self, path: PathBuf, change: fn(PathBuf) -> Change, now: Instant) {
-        self.check_rules(&path);
+        self.check_rules(&path, now);
         if !probe::is_directory(&path) {
             if self.covers_file(&path) {
                 self.debouncer.push(change(path), now);
@@ -60,17 +61,17 @@ impl Worker {
             if self.told.knows(&path) == Some(true) {
                 self.debouncer.push(Change::Suspect(path.clone()), now);
             }
-            self.todo.push_front(Visit { directory: path, why: Why::Appeared });
+            self.todo.push_front(Visit { directory: path, why: Why::Appeared, at: now });
         }
     }
 
     fn removed(&mut self, path: PathBuf, change: fn(PathBuf) -> Change, now: Instant) {
-        self.check_rules(&path);
+        self.check_rules(&path, now);
         if self.directories.contains_key(&path) {
             self.forget(&path);
             self.debouncer.push(Change::DirectoryGone(path.clone()), now);
             if probe::is_directory(&path) {
-                self.todo.push_front(Visit { directory: path, why: Why::Appeared });
+                self.todo.push_front(Visit { directory: path, why: Why::Appeared, at: now });
             } else if self.rules.is_root(&path) {
                 self.fail(&path, Failure::RootGone);
             }
@@ -81,8 +82,8 @@ impl Worker {
 
     /// The event of leaving the old name has been seen already.
     fn moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
-        self.check_rules(&from);
-        self.check_rules(&to);
+        self.check_rules(&from, now);
+        self.check_rules(&to, now);
         let left = self.left.take().filter(|(path, _)| *path == from);
         if left.is_some() || probe::is_directory(&to) {
             if !self.covers_directory(&to) {
@@ -96,7 +97,7 @@ impl Worker {
             } else {
                 Why::Appeared
             };
-            self.todo.push_front(Visit { directory: to, why });
+            self.todo.push_front(Visit { directory: to, why, at: now });
         } else if self.covers_file(&to) {
             if self.covers_file(&from) {
                 self.debouncer.push(Change::Moved { from, to }, now);
@@ -110,7 +111,7 @@ impl Worker {
     }
 
     /// A change of what is left out shows or hides directories below.
-    fn check_rules(&mut self, path: &Path) {
+    fn check_rules(&mut self, path: &Path, now: Instant) {
         let Some(directory) = path.parent().filter(|_| self.rules.is_made_of(path)) else { return };
         if self.directories.contains_key(directory) {
             self.rules.forget(directory);
@@ -121,7 +122,7 @@ impl Worker {
                     self.forget(&directory);
                 }
             }
-            self.recheck(directory);
+            self.recheck(directory, now);
         }
     }
 

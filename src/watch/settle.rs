@@ -47,8 +47,8 @@ pub(super) fn settle_file(change: &FileChange, is_there: bool, told: &mut Told, 
 /// What a directory's change comes to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DirectoryNet {
-    /// The directory and the change that stands for all the files in it.
-    pub tell: Option<(PathBuf, Net)>,
+    /// The directories and the changes that stand for all the files in them, in this order.
+    pub tell: Vec<(PathBuf, Net)>,
     pub check: Option<Check>,
 }
 
@@ -62,18 +62,29 @@ pub(super) enum Check {
 }
 
 pub(super) fn settle_directory(change: DirectoryChange, told: &mut Told, disk: &impl Disk) -> DirectoryNet {
+    let mut tell = Vec::new();
     let gone = match change {
         DirectoryChange::Moved { from, to } if disk.is_directory(&to) => {
-            let any = told.move_directory(&from, &to);
-            let tell = any.then(|| (to.clone(), Net::Renamed { from }));
+            // One that is back where it was needs no word, but may have been away while its files were looked at.
+            if from != to {
+                // Whatever was there has gone before, or it could not have been moved there.
+                if told.remove_directory(&to) {
+                    tell.push((to.clone(), Net::Deleted));
+                }
+                if told.move_directory(&from, &to) {
+                    tell.push((to.clone(), Net::Renamed { from }));
+                }
+            }
             return DirectoryNet { tell, check: Some(Check::Below(to)) };
         }
         DirectoryChange::Moved { from: gone, .. } | DirectoryChange::Gone(gone) => gone,
     };
     if disk.is_directory(&gone) {
         // Another one has taken its place: each file has to speak for itself.
-        return DirectoryNet { tell: None, check: Some(Check::Files(told.files_below(&gone))) };
+        return DirectoryNet { tell, check: Some(Check::Files(told.files_below(&gone))) };
     }
-    let any = told.remove_directory(&gone);
-    DirectoryNet { tell: any.then_some((gone, Net::Deleted)), check: None }
+    if told.remove_directory(&gone) {
+        tell.push((gone, Net::Deleted));
+    }
+    DirectoryNet { tell, check: None }
 }

@@ -80,15 +80,13 @@ impl Told {
         remove_below(&mut self.directories, directory).iter().any(|(_, removed)| !removed.names.is_empty())
     }
 
-    /// Moves a directory and all below it; `true` if there were any files in it. What is at the new place stays.
+    /// Moves a directory and all below it; `true` if there were any files in it. Nothing may be known of the new place.
     pub fn move_directory(&mut self, from: &Path, to: &Path) -> bool {
         let mut any = false;
         for (path, moved) in remove_below(&mut self.directories, from) {
             any |= !moved.names.is_empty();
             let path = rebase(&path, from, to).unwrap_or(path);
-            let there = self.directories.entry(path).or_default();
-            there.complete |= moved.complete;
-            there.names.extend(moved.names);
+            self.directories.insert(path, moved);
         }
         any
     }

@@ -19,6 +19,8 @@ use super::{
 pub(super) struct Visit {
     pub directory: PathBuf,
     pub why: Why,
+    /// When the event came in that made it necessary: what it finds counts from then on.
+    pub at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl Worker {
             return;
         }
         self.told.announce(&root);
-        self.todo.push_back(Visit { directory: root, why: Why::Start });
+        self.todo.push_back(Visit { directory: root, why: Why::Start, at: Instant::now() });
     }
 
     pub(super) fn remove_root(&mut self, root: &Path) {
@@ -53,7 +55,7 @@ impl Worker {
         }
         self.failed.retain(|path, _| self.rules.root_of(path).is_some());
         if self.rules.covers(root, true) {
-            self.recheck(root);
+            self.recheck(root, Instant::now());
         } else {
             self.told.remove_directory(root);
             for inner in
@@ -65,28 +67,28 @@ impl Worker {
     }
 
     /// Compares all below a directory with what was told, by name, and watches what is not watched.
-    pub(super) fn recheck(&mut self, directory: &Path) {
+    pub(super) fn recheck(&mut self, directory: &Path, at: Instant) {
         let mut visits = self.told.directories_below(directory);
         if visits.first().is_none_or(|first| first != directory) {
             visits.insert(0, directory.to_path_buf());
         }
-        self.todo.extend(visits.into_iter().map(|directory| Visit { directory, why: Why::Recheck }));
+        self.todo.extend(visits.into_iter().map(|directory| Visit { directory, why: Why::Recheck, at }));
     }
 
-    pub(super) fn visit(&mut self, Visit { directory, why }: Visit) {
+    pub(super) fn visit(&mut self, Visit { directory, why, at }: Visit) {
         if !self.rules.is_root(&directory) && !self.rules.covers(&directory, true) {
             self.forget(&directory);
             return;
         }
         match self.watch(&directory) {
             Ok(()) => {}
-            Err(WatchFailure::Gone) => return self.gone(&directory),
+            Err(WatchFailure::Gone) => return self.gone(&directory, at),
             Err(WatchFailure::Limit) => self.fail(&directory, Failure::Limit),
             Err(WatchFailure::Other(message)) => self.fail(&directory, Failure::Other(message)),
         }
         match probe::list(&directory) {
-            Ok(listing) => self.compare(&directory, why, listing),
-            Err(error) if probe::is_gone(&error) => self.gone(&directory),
+            Ok(listing) => self.compare(&directory, why, at, listing),
+            Err(error) if probe::is_gone(&error) => self.gone(&directory, at),
             Err(error) => self.fail(&directory, Failure::Other(error.to_string())),
         }
     }
@@ -129,15 +131,15 @@ impl Worker {
         }
     }
 
-    fn gone(&mut self, directory: &Path) {
+    fn gone(&mut self, directory: &Path, at: Instant) {
         self.forget(directory);
         if self.rules.is_root(directory) {
             self.fail(directory, Failure::RootGone);
         }
-        self.suspect(self.told.files_in(directory).collect());
+        self.suspect(self.told.files_in(directory).collect(), at);
     }
 
-    fn compare(&mut self, directory: &Path, why: Why, listing: Listing) {
+    fn compare(&mut self, directory: &Path, why: Why, at: Instant, listing: Listing) {
         let Some(root) = self.rules.root_of(directory) else { return };
         let mut covered = |name: &std::ffi::OsString, is_directory| {
             let path = directory.join(name);
@@ -145,44 +147,43 @@ impl Worker {
         };
         let files = listing.files.iter().filter_map(|name| covered(name, false)).collect::<Vec<_>>();
         let directories = listing.directories.iter().filter_map(|name| covered(name, true)).collect::<Vec<_>>();
-        let now = Instant::now();
         match why {
             Why::Start => self.told.list(directory, files),
-            Why::Appeared => files.into_iter().for_each(|file| self.debouncer.push(Change::Appeared(file), now)),
+            Why::Appeared => files.into_iter().for_each(|file| self.debouncer.push(Change::Appeared(file), at)),
             Why::Moved(since) => {
                 for file in files.into_iter().filter(|file| probe::changed_since(file, since)) {
-                    self.debouncer.push(Change::Modified(file), now);
+                    self.debouncer.push(Change::Modified(file), at);
                 }
             }
             Why::Recheck if self.told.awaits_listing(directory) => self.told.list(directory, files),
             Why::Recheck => {
                 let here = files.into_iter().collect::<HashSet<_>>();
                 let told = self.told.files_in(directory).collect::<HashSet<_>>();
-                self.suspect(here.symmetric_difference(&told).cloned().collect());
+                self.suspect(here.symmetric_difference(&told).cloned().collect(), at);
             }
         }
         for directory in directories {
-            self.descend(directory, why);
+            self.descend(Visit { directory, why, at });
         }
     }
 
-    fn descend(&mut self, directory: PathBuf, why: Why) {
-        match why {
+    fn descend(&mut self, visit: Visit) {
+        match visit.why {
             Why::Start => {
-                self.told.announce(&directory);
-                self.todo.push_back(Visit { directory, why });
+                self.told.announce(&visit.directory);
+                self.todo.push_back(visit);
             }
             // What is watched already tells of itself.
-            Why::Appeared if self.directories.contains_key(&directory) => {}
-            Why::Appeared | Why::Moved(_) => self.todo.push_front(Visit { directory, why }),
-            Why::Recheck if self.told.lists(&directory) => {}
-            Why::Recheck => self.todo.push_back(Visit { directory, why }),
+            Why::Appeared if self.directories.contains_key(&visit.directory) => {}
+            Why::Appeared | Why::Moved(_) => self.todo.push_front(visit),
+            Why::Recheck if self.told.lists(&visit.directory) => {}
+            Why::Recheck => self.todo.push_back(visit),
         }
     }
 
-    fn suspect(&mut self, files: Vec<PathBuf>) {
+    fn suspect(&mut self, files: Vec<PathBuf>, at: Instant) {
         for file in files {
-            self.debouncer.push(Change::Suspect(file), Instant::now());
+            self.debouncer.push(Change::Suspect(file), at);
         }
     }
 }

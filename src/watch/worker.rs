@@ -44,7 +44,7 @@ pub(super) struct Worker {
     recovery: Recovery,
     /// Something could not be watched, and nobody was told yet.
     pub(super) hole: bool,
-    overflows: u64,
+    pub(super) overflows: u64,
 }
 
 /// Why something is not watched.
@@ -68,7 +68,7 @@ enum Recovery {
 const MOST_CHANGES: usize = 1000;
 
 /// Directories visited before events are looked at again.
-const VISITS_AT_ONCE: usize = 16;
+const VISITS_AT_ONCE: usize = 64;
 
 impl Worker {
     pub fn new(
@@ -140,8 +140,9 @@ impl Worker {
                 Command::RemoveRoot(root) => self.remove_root(&root),
             }
         }
+        let now = Instant::now();
         for event in taken.events {
-            self.intake(event, Instant::now());
+            self.intake(event, now);
         }
         if taken.lost {
             self.lost("the watcher's own queue was full");
@@ -163,7 +164,7 @@ impl Worker {
         self.todo.clear();
         for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
             self.rules.forget(&root);
-            self.recheck(&root);
+            self.recheck(&root, Instant::now());
         }
     }
 
@@ -183,14 +184,16 @@ impl Worker {
         let mut changes = Vec::new();
         for change in due.directories {
             let net = settle_directory(change, &mut self.told, &OnDisk);
-            changes.extend(net.tell.map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }));
+            changes.extend(
+                net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
+            );
             match net.check {
                 Some(Check::Files(files)) => {
                     for file in files {
                         self.debouncer.push(Change::Suspect(file), Instant::now());
                     }
                 }
-                Some(Check::Below(directory)) => self.recheck(&directory),
+                Some(Check::Below(directory)) => self.recheck(&directory, Instant::now()),
                 None => {}
             }
         }
@@ -274,7 +277,7 @@ impl Worker {
     }
 }
 
-fn event(path: PathBuf, net: Net) -> FileChangeEvent {
+pub(super) fn event(path: PathBuf, net: Net) -> FileChangeEvent {
     let (kind, old_path) = match net {
         Net::Created => (FileEventKind::Created, None),
         Net::Modified => (FileEventKind::Modified, None),

@@ -1,0 +1,109 @@
+//! Whatever happens, told in whatever portions and however late: the reports add up to what is on disk.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+};
+
+use proptest::prelude::*;
+
+use super::{
+    Picture, describe,
+    world::{Operation, World},
+};
+use crate::watch::debounce::Change;
+
+/// One thing that goes on: something happens on disk, events come in, or time passes.
+#[derive(Debug, Clone)]
+enum Step {
+    Happen(Operation),
+    /// So many of the events that have not come in yet.
+    Deliver(usize),
+    Wait(u64),
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn reports_add_up_to_the_disk(steps in prop::collection::vec(step(), 0..60)) {
+        let mut world = World::new();
+        world.told.list(Path::new("/r"), Vec::new());
+        let mut client = Client { picture: Picture { files: BTreeMap::new() }, log: Vec::new() };
+        let mut on_the_way = VecDeque::new();
+        let mut now = 0;
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Happen(operation) if confuses(&operation, &on_the_way) => {}
+                Step::Happen(operation) => on_the_way.extend(world.disk.operate(operation, number)),
+                Step::Deliver(count) => {
+                    for change in on_the_way.drain(..count.min(on_the_way.len())) {
+                        world.deliver(change, now);
+                    }
+                }
+                Step::Wait(millis) => now += millis,
+            }
+            client.hear(&mut world, now)?;
+        }
+        on_the_way.into_iter().for_each(|change| world.deliver(change, now));
+        while let Some(deadline) = world.next_deadline() {
+            client.hear(&mut world, deadline)?;
+        }
+        prop_assert_eq!(client.picture.files, world.disk.0, "after {:#?}", client.log);
+    }
+}
+
+/// Whether a file is made under the old name of a directory whose move has not come in yet: it would be taken for one
+/// that moved along, and only a list of what every file is could tell them apart.
+fn confuses(operation: &Operation, on_the_way: &VecDeque<Change>) -> bool {
+    let (Operation::Create(made) | Operation::Arrive(made) | Operation::Rename(_, made)) = operation else {
+        return false;
+    };
+    let mut moves = on_the_way.iter();
+    moves.any(|change| matches!(change, Change::DirectoryMoved { from, .. } if made.starts_with(from)))
+}
+
+struct Client {
+    picture: Picture<usize>,
+    log: Vec<String>,
+}
+
+impl Client {
+    /// Reads each file that it is told of, as it is at that moment.
+    fn hear(&mut self, world: &mut World, now: u64) -> Result<(), TestCaseError> {
+        for change in world.report(now) {
+            self.log.push(format!("{now} {}", describe(&change, Path::new("/r"))));
+            let there = world.disk.0.get(&change.path);
+            let applied = self.picture.apply(&change, || there.copied().unwrap_or(usize::MAX));
+            prop_assert!(applied.is_ok(), "{applied:?} after {:#?}", self.log);
+            let is_gone = change.kind == crate::events::FileEventKind::Deleted;
+            prop_assert!(change.directory || is_gone == there.is_none(), "not true: {:#?}", self.log);
+        }
+        Ok(())
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => operation().prop_map(Step::Happen),
+        2 => (1..6_usize).prop_map(Step::Deliver),
+        1 => prop_oneof![0..10_u64, 40..60_u64].prop_map(Step::Wait),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        4 => path().prop_map(Operation::Create),
+        3 => path().prop_map(Operation::Write),
+        2 => path().prop_map(Operation::Remove),
+        1 => path().prop_map(Operation::RemoveAll),
+        6 => (path(), path()).prop_map(|(from, to)| Operation::Rename(from, to)),
+        1 => path().prop_map(Operation::Arrive),
+        1 => path().prop_map(Operation::Leave),
+    ]
+}
+
+/// One of few, so that they meet.
+fn path() -> impl Strategy<Value = PathBuf> {
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..=3)
+        .prop_map(|names| names.iter().fold(PathBuf::from("/r"), |path, name| path.join(name)))
+}

@@ -1,0 +1,160 @@
+//! A disk that exists only in memory, and what `debounce` and `settle` make of the events told about it.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    events::FileChangeEvent,
+    watch::{
+        debounce::{Change, Debouncer},
+        settle::{Check, Disk, settle_directory, settle_file},
+        told::{Told, rebase},
+        worker::event,
+    },
+};
+
+pub struct World {
+    pub disk: Files,
+    pub told: Told,
+    debouncer: Debouncer,
+    start: Instant,
+}
+
+/// Files with the number of the operation that wrote them; a directory is there as long as it has files.
+#[derive(Debug, Default, Clone)]
+pub struct Files(pub BTreeMap<PathBuf, usize>);
+
+#[derive(Debug, Clone)]
+pub enum Operation {
+    Create(PathBuf),
+    Write(PathBuf),
+    Remove(PathBuf),
+    /// Removes a directory with all in it.
+    RemoveAll(PathBuf),
+    Rename(PathBuf, PathBuf),
+    /// Moves a file here from where nobody watches.
+    Arrive(PathBuf),
+    /// Moves a file or directory to where nobody watches.
+    Leave(PathBuf),
+}
+
+impl World {
+    /// The debounce time is 50 ms.
+    pub fn new() -> Self {
+        Self {
+            disk: Files::default(),
+            told: Told::default(),
+            debouncer: Debouncer::new(Duration::from_millis(50)),
+            start: Instant::now(),
+        }
+    }
+
+    /// Tells what happened at this millisecond.
+    pub fn deliver(&mut self, change: Change, millis: u64) {
+        self.debouncer.push(change, self.start + Duration::from_millis(millis));
+    }
+
+    /// When something is due next, in milliseconds.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.debouncer.next_deadline().map(|at| (at - self.start).as_millis() as u64)
+    }
+
+    /// What is reported at this millisecond.
+    pub fn report(&mut self, millis: u64) -> Vec<FileChangeEvent> {
+        let due = self.debouncer.due(self.start + Duration::from_millis(millis));
+        let mut reports = Vec::new();
+        for change in due.directories {
+            let net = settle_directory(change, &mut self.told, &self.disk);
+            reports.extend(
+                net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
+            );
+            let suspects = match net.check {
+                Some(Check::Files(files)) => files,
+                Some(Check::Below(directory)) => {
+                    let there = self.disk.0.keys().filter(|file| file.starts_with(&directory)).cloned();
+                    self.told.files_below(&directory).into_iter().chain(there).collect()
+                }
+                None => Vec::new(),
+            };
+            suspects.into_iter().for_each(|file| self.deliver(Change::Suspect(file), millis));
+        }
+        for change in due.files {
+            let net = settle_file(&change, self.disk.is_file(&change.path), &mut self.told, &self.disk);
+            reports.extend(net.map(|net| event(change.path, net)));
+        }
+        reports
+    }
+}
+
+impl Files {
+    /// Does it and returns the events it makes; nothing happens if it cannot be done.
+    pub fn operate(&mut self, operation: Operation, number: usize) -> Vec<Change> {
+        match operation {
+            Operation::Create(path) if self.is_free(&path) => {
+                self.0.insert(path.clone(), number);
+                vec![Change::Created(path)]
+            }
+            Operation::Arrive(path) if self.is_free(&path) || self.is_file(&path) => {
+                self.0.insert(path.clone(), number);
+                vec![Change::Appeared(path)]
+            }
+            Operation::Write(path) if self.is_file(&path) => {
+                self.0.insert(path.clone(), number);
+                vec![Change::Modified(path)]
+            }
+            Operation::Remove(path) if self.is_file(&path) => {
+                self.0.remove(&path);
+                vec![Change::Removed(path)]
+            }
+            Operation::RemoveAll(path) if self.is_directory(&path) => {
+                let files = self.take_below(&path).into_iter().map(|(file, _)| Change::Removed(file));
+                files.chain([Change::DirectoryGone(path)]).collect()
+            }
+            Operation::Leave(path) if self.is_directory(&path) => {
+                self.take_below(&path);
+                vec![Change::DirectoryGone(path)]
+            }
+            Operation::Leave(path) if self.is_file(&path) => {
+                self.0.remove(&path);
+                vec![Change::Left(path)]
+            }
+            Operation::Rename(from, to) if self.is_directory(&from) && self.is_free(&to) && !to.starts_with(&from) => {
+                for (file, content) in self.take_below(&from) {
+                    self.0.insert(rebase(&file, &from, &to).unwrap(), content);
+                }
+                vec![Change::DirectoryGone(from.clone()), Change::DirectoryMoved { from, to }]
+            }
+            Operation::Rename(from, to) if from != to && (self.is_free(&to) || self.is_file(&to)) => {
+                let Some(content) = self.0.remove(&from) else { return Vec::new() };
+                self.0.insert(to.clone(), content);
+                vec![Change::Left(from.clone()), Change::Moved { from, to }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Nothing is there, and no file stands in the way.
+    fn is_free(&self, path: &Path) -> bool {
+        !self.is_directory(path) && !path.ancestors().any(|above| self.is_file(above))
+    }
+
+    fn take_below(&mut self, directory: &Path) -> Vec<(PathBuf, usize)> {
+        let (below, others) = mem::take(&mut self.0).into_iter().partition(|(file, _)| file.starts_with(directory));
+        self.0 = others;
+        BTreeMap::into_iter(below).collect()
+    }
+}
+
+impl Disk for Files {
+    fn is_file(&self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.0.keys().any(|file| file != path && file.starts_with(path))
+    }
+}

@@ -1,0 +1,64 @@
+//! What stays in memory after work is done; alone in its process, so that nothing else counts.
+#![cfg(target_os = "linux")]
+
+use std::{fs, path::Path};
+
+use ploke_io::{
+    CancelToken,
+    engine::{FileData, Guard},
+    hash::{ContentHash, TrackingHash},
+    manager::IoManagerBuilder,
+};
+use uuid::Uuid;
+
+fn resident_bytes() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// One test, as two would run side by side and count each other's memory.
+#[test]
+fn memory_does_not_grow_with_the_work_that_was_done() {
+    parses_keep_nothing();
+    scans_keep_nothing_but_the_cache();
+}
+
+fn parses_keep_nothing() {
+    let text = format!("//{}\nfn main() {{}}", "-".repeat(1_000_000));
+    let broken = format!("{text} )");
+    let path = Path::new("/p/src/lib.rs");
+    let parse_both = || {
+        TrackingHash::of_text(Uuid::nil(), path, &text).unwrap();
+        TrackingHash::of_text(Uuid::nil(), path, &broken).unwrap_err();
+    };
+    parse_both();
+    let before = resident_bytes();
+    (0..50).for_each(|_| parse_both());
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 20 << 20, "grown by {grown} bytes after 100 parses of 1 MB");
+}
+
+fn scans_keep_nothing_but_the_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = IoManagerBuilder::new().with_roots([dir.path()]).build().unwrap();
+    let source = "/// Adds.\nfn add(a: u32, b: u32) -> u32 {\n    a + b\n}\n".repeat(1_000);
+    let files: Vec<_> = (0..40)
+        .map(|index| {
+            let path = dir.path().join(format!("{index}.rs"));
+            fs::write(&path, &source).unwrap();
+            let expected = Guard { content_hash: Some(ContentHash::of(source.as_bytes())), ..Guard::default() };
+            FileData { path, expected, want_tracking: true }
+        })
+        .collect();
+    // The files are younger than the cache trusts, so that each scan parses all of them.
+    let scan = || {
+        let results = manager.scan(&files, &CancelToken::new()).unwrap();
+        assert!(results.iter().all(|result| result.as_ref().is_ok_and(|found| found.tracking_hash.is_some())));
+    };
+    (0..3).for_each(|_| scan());
+    let before = resident_bytes();
+    (0..6).for_each(|_| scan());
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "grown by {grown} bytes after 6 scans of 40 files");
+}

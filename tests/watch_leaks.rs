@@ -1,0 +1,96 @@
+//! What a watcher holds of the process; alone in its binary, since these counts are the whole process's.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs,
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ploke_io::watch::{Backend, WatchConfig, WatchState, Watcher};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+// One test, because tests of one binary run side by side.
+#[test]
+fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    drop(watching(Backend::Native, dir.path()));
+    wait_for_threads_to_end(1);
+    let (threads, descriptors) = (count("/proc/self/task"), count("/proc/self/fd"));
+
+    for backend in [Backend::Native, Backend::Poll] {
+        for _ in 0..50 {
+            drop(watching(backend, dir.path()));
+        }
+        wait_for_threads_to_end(threads);
+        assert_eq!(count("/proc/self/fd"), descriptors, "{backend:?}");
+    }
+
+    let watcher = watching(Backend::Native, dir.path());
+    watcher.expect_write(&dir.path().join("x"), ploke_io::hash::ContentHash::of(b"x"));
+    assert_nothing_runs();
+}
+
+/// A watcher that has reported something.
+fn watching(backend: Backend, dir: &Path) -> Watcher {
+    let (sender, reports) = mpsc::channel();
+    let poll_interval = Duration::from_millis(20);
+    let config = WatchConfig { backend, poll_interval, debounce: Duration::from_millis(1), ..WatchConfig::default() };
+    let watcher = Watcher::start(config, move |batch| drop(sender.send(batch))).unwrap();
+    watcher.add_root(dir);
+    until("it watches", || matches!(watcher.status().state, WatchState::Watching | WatchState::Polling));
+    let file = dir.join("a/b/file");
+    fs::write(&file, format!("{:?}", Instant::now())).unwrap();
+    reports.recv_timeout(LIMIT).unwrap();
+    watcher
+}
+
+/// notify's thread lets go of everything before the drop returns, but needs a moment more to be gone.
+fn wait_for_threads_to_end(at_most: usize) {
+    // The harness's main thread and this test's are always there.
+    until("threads have ended", || count("/proc/self/task") <= at_most.max(2));
+}
+
+/// That nothing happens takes time to see: how often threads woke up must not change for a while.
+fn assert_nothing_runs() {
+    until("all threads have come to rest", || {
+        let before = wake_ups();
+        thread::sleep(Duration::from_millis(200));
+        before == wake_ups()
+    });
+    let before = wake_ups();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(before, wake_ups());
+}
+
+/// How often each thread of a watcher went to sleep.
+fn wake_ups() -> Vec<String> {
+    let mut counts = Vec::new();
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        let name = fs::read_to_string(task.join("comm")).unwrap();
+        if name.starts_with("ploke-watch") || name.starts_with("notify") {
+            let status = fs::read_to_string(task.join("status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+            counts.push(format!("{} {line}", name.trim()));
+        }
+    }
+    assert_eq!(counts.len(), 2, "{counts:?}");
+    counts
+}
+
+fn count(directory: &str) -> usize {
+    fs::read_dir(directory).unwrap().count()
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
