@@ -160,6 +160,7 @@ impl Engine {
         self.files_written.fetch_add(1, Relaxed);
         self.bytes_written.fetch_add(new.text.len() as u64, Relaxed);
         file.outcome.status = FileStatus::Applied;
+        tracing::info!(path = %path.relative().display(), bytes = new.text.len(), "file written");
         Ok(prepared.keep(&mut file.outcome.warnings))
     }
 

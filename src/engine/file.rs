@@ -61,6 +61,7 @@ impl Engine {
             let after = stat_file(&file).map_err(|error| read_error(path, error))?;
             if after == stat || reading == READINGS {
                 let hash = ContentHash::of(&bytes);
+                tracing::debug!(path = %path.relative().display(), bytes = bytes.len(), "file read");
                 return Ok((FileContent { bytes, hash, stat: after, rested: after == stat, began }, file));
             }
             (file, stat) = open_regular(path)?;

@@ -160,6 +160,11 @@ fn special_files_are_refused_without_being_waited_for() {
     rustix::fs::mkfifoat(rustix::fs::CWD, fixture.path("fifo"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(fixture.path("socket")).unwrap();
     symlink("/dev/null", fixture.path("null")).unwrap();
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    match mknodat(CWD, fixture.path("device"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 5)) {
+        Ok(()) => assert_eq!(outcome(&fixture, fixture.path("device")), "NotAFile"),
+        Err(error) => eprintln!("SKIPPED a device: only root may make one ({error})"),
+    }
     assert_eq!(outcome(&fixture, fixture.path("fifo")), "NotAFile");
     assert_eq!(outcome(&fixture, fixture.path("socket")), "NotAFile");
     assert_eq!(outcome(&fixture, fixture.path("null")), "SymlinkDenied");
