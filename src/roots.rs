@@ -205,6 +205,14 @@ pub(crate) struct Place {
     rest: PathBuf,
 }
 
+impl Place {
+    /// The same in all processes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let Self { dir: DirId { device, inode }, rest } = self;
+        [&device.to_le_bytes(), &inode.to_le_bytes(), rest.as_os_str().as_encoded_bytes()].concat()
+    }
+}
+
 /// Resolves the paths of one request; keeps directories that several of them share open.
 pub(crate) struct Resolver<'a> {
     roots: &'a Roots,
