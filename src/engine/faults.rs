@@ -13,7 +13,8 @@ use std::{
 
 use super::{
     Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, Engine,
-    EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, TextChange, TextRange, WriteObserver, WriteSnippetData,
+    EngineConfig, FileOutcome, FileStatus, Guard, HashCache, LockingPolicy, TextChange, TextRange, WriteObserver,
+    WriteSnippetData,
 };
 use crate::{
     CancelToken,
@@ -196,10 +197,11 @@ impl Scene {
 
 type Scenario = fn(&Scene) -> Vec<Change>;
 
-const SCENARIOS: [(&str, Scenario); 4] = [
+const SCENARIOS: [(&str, Scenario); 5] = [
     ("edit", |scene| vec![scene.edit("0")]),
     ("create", |scene| vec![scene.create("new")]),
     ("create with parents", |scene| vec![scene.create("made/deep/new")]),
+    ("a new directory for two", |scene| vec![scene.create("made/deep/new"), scene.create("made/new"), scene.edit("0")]),
     ("five files", |scene| {
         vec![scene.edit("0"), scene.edit("1"), scene.create("new"), scene.edit("2"), scene.edit("3")]
     }),
@@ -242,7 +244,9 @@ fn check(scene: &Scene, outcome: &EditOutcome, case: &str) {
     assert_eq!(outcome.durability == Durability::Unknown, warned, "{case}");
     let fault = scene.disk.fault.map(|(_, fault)| fault);
     if matches!(fault, Some(Fault::Error(_) | Fault::ShortWrite)) {
-        let made = all_applied.then_some("made".to_owned());
+        let in_made =
+            |file: &FileOutcome| file.status == FileStatus::Applied && file.path.iter().any(|at| at == "made");
+        let made = outcome.files.iter().any(in_made).then_some("made".to_owned());
         let debris: Vec<_> = scene.debris().into_iter().filter(|name| Some(name) != made.as_ref()).collect();
         assert_eq!(debris, Vec::<String>::new(), "{case}");
     }
