@@ -7,13 +7,15 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use super::{
-    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus, parallel, plan::PlannedFile, plan::Targets,
+    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus, locks::FileLock, parallel, plan::PlannedFile,
+    plan::Targets,
 };
 use crate::{
     CancelToken,
@@ -23,17 +25,21 @@ use crate::{
     temp_name::new_temp_name,
 };
 
+/// Looks at paths that are being swapped before giving up.
+const MAX_LOOKS: usize = 16;
+
+/// The locks of one request's files.
+struct Locks<'e> {
+    _files: Vec<FileLock<'e>>,
+    _across: Vec<File>,
+}
+
 impl Engine {
     /// Carries out a request; see [`EditRequest`]. Once it has begun to write it cannot be cancelled.
     pub fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
-        let roots = self.roots();
-        let targets = Targets::resolve(request, &Resolver::new(&roots, &self.dir_budget));
-        let places = targets.places();
-        let _locks = self.locks.lock(places.iter().cloned());
-        let os_locks = if request.dry_run { Ok(Vec::new()) } else { self.os_locks.lock(&places) };
-
-        let mut files = self.plan(request, &targets, &Resolver::new(&roots, &self.dir_budget));
-        if let Err(error) = &os_locks {
+        let (targets, locks) = self.lock_targets(request);
+        let mut files = self.plan(request, &targets);
+        if let Err(error) = &locks {
             fail_all(&mut files, &error.kind);
         }
         let failed = files.iter().any(PlannedFile::has_failed);
@@ -55,6 +61,27 @@ impl Engine {
         outcome(request, targets, files, reached)
     }
 
+    /// Resolves the paths of a request and locks what they name, until the locks are dropped.
+    ///
+    /// What a path names may change while its lock is waited for; then the locks are those of other files, and it all
+    /// begins anew.
+    fn lock_targets<'r>(&self, request: &'r EditRequest) -> (Targets<'r>, Result<Locks<'_>, IoError>) {
+        let roots = self.roots();
+        let resolve = || Targets::resolve(request, &Resolver::new(&roots, &self.dir_budget));
+        let mut places = resolve().places;
+        for _ in 0..MAX_LOOKS {
+            let _files = self.locks.lock(places.iter().cloned());
+            let across = if request.dry_run { Ok(Vec::new()) } else { self.os_locks.lock(&places) };
+            let targets = resolve();
+            if targets.places == places || across.is_err() {
+                return (targets, across.map(|_across| Locks { _files, _across }));
+            }
+            places = targets.places;
+        }
+        let restless = io::Error::other("the paths lead somewhere else at each look");
+        (resolve(), Err(IoError::os("", "lock the files", restless)))
+    }
+
     /// Writes all of these files, or none if something fails before the first rename; says how durable they are.
     fn commit(&self, files: &mut [PlannedFile], durability: Durability) -> Durability {
         // Dropped after all temporary files, which may stand in directories that were made for another file.
@@ -66,8 +93,8 @@ impl Engine {
         let mut prepared = parallel::map(files, self.threads, prepare);
         for (file, prepared) in files.iter_mut().zip(&mut prepared) {
             let ready = std::mem::replace(prepared, Ok(None)).and_then(|ready| {
-                if ready.is_some() {
-                    self.check_target(file)?;
+                if let Some(ready) = &ready {
+                    self.check_target(file, ready)?;
                 }
                 Ok(ready)
             });
@@ -136,10 +163,12 @@ impl Engine {
     }
 
     /// Fails if the target is not the file any more that was read.
-    fn check_target(&self, file: &PlannedFile) -> Result<(), IoError> {
-        let (Some(path), Some(original)) = (&file.path, &file.original) else { return Ok(()) };
-        let look = || path.dir()?.stat(path.name());
-        let now = look().map_err(|error| IoError::os(path.relative(), "look at", error))?;
+    fn check_target(&self, file: &PlannedFile, ready: &Prepared) -> Result<(), IoError> {
+        let (Some(path), Some(original), Some((dir, _))) = (&file.path, &file.original, &ready.temp) else {
+            return Ok(());
+        };
+        // In the directory that the rename will be done in.
+        let now = dir.stat(path.name()).map_err(|error| IoError::os(path.relative(), "look at", error))?;
         if now == *original {
             return Ok(());
         }
