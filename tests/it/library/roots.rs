@@ -347,3 +347,16 @@ fn without_roots_every_path_is_refused() {
     let error = manager.snippets(&[request], &CancelToken::new()).unwrap().remove(0).unwrap_err();
     assert!(error.to_string().contains("no workspace roots"), "{error}");
 }
+
+#[test]
+fn dots_may_lead_from_a_root_to_one_around_it_but_a_link_may_not() {
+    let fixture = Fixture::with(|builder, root| {
+        fs::create_dir(root.join("sub")).unwrap();
+        builder.with_roots([root.to_path_buf(), root.join("sub")])
+    });
+    let path = fixture.write("a.txt", "in root");
+    symlink(path, fixture.path("sub/link")).unwrap();
+    assert_eq!(fixture.read_whole(fixture.path("sub/../a.txt")).unwrap(), "in root");
+    let refused = fixture.read_whole(fixture.path("sub/link")).unwrap_err();
+    assert!(matches!(refused.kind, IoErrorKind::SymlinkDenied), "{refused:?}");
+}
