@@ -4,25 +4,27 @@
 //! beneath that root's open directory by a call that refuses links. Whoever swaps a name for a link in between gets a
 //! refusal or another look, never a file outside.
 
+mod budget;
+mod walk;
+
 use std::{
-    collections::{HashMap, VecDeque},
-    ffi::{OsStr, OsString},
+    collections::HashMap,
+    ffi::OsStr,
     fs::File,
     io,
     path::{Component, Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
 };
+
+pub(crate) use budget::DirBudget;
+use budget::HeldDir;
+use walk::{Walk, too_many_links};
 
 use crate::{
     disk::{Dir, DirId, FileKind, FileStat, is_link_refusal},
     error::{IoError, IoErrorKind},
 };
 
-/// Links followed for one path before it counts as a loop, as in Linux.
-const MAX_LINKS: usize = 40;
 /// Looks at a path whose names are being swapped before giving up.
 const MAX_LOOKS: usize = 16;
 
@@ -50,7 +52,8 @@ pub(crate) struct Root {
     given: PathBuf,
     /// Without links.
     real: PathBuf,
-    dir: Arc<Dir>,
+    /// `None` as long as there is no directory any more.
+    dir: Option<Arc<Dir>>,
 }
 
 impl Root {
@@ -68,7 +71,7 @@ impl Root {
             io::ErrorKind::NotADirectory => IoError::new(path, IoErrorKind::NotADirectory),
             _ => IoError::os(path, "open the root", error),
         })?;
-        Ok(Self { given: path.components().collect(), real, dir: Arc::new(dir) })
+        Ok(Self { given: path.components().collect(), real, dir: Some(Arc::new(dir)) })
     }
 
     pub fn given(&self) -> &Path {
@@ -79,8 +82,13 @@ impl Root {
         &self.real
     }
 
-    pub fn dir(&self) -> &Arc<Dir> {
-        &self.dir
+    pub fn dir(&self) -> io::Result<&Arc<Dir>> {
+        self.dir.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether the directory that is held open still is the one at the root's path.
+    fn is_current(&self) -> bool {
+        self.dir.as_ref().is_some_and(|dir| dir.is_at(&self.real))
     }
 }
 
@@ -91,6 +99,19 @@ impl Roots {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Root>> {
         self.roots.iter()
+    }
+
+    /// Whether no root was moved away or made again since it was opened.
+    pub fn are_current(&self) -> bool {
+        self.roots.iter().all(|root| root.is_current())
+    }
+
+    /// Opens the roots again that were made again; nothing is found beneath those that are gone.
+    pub fn reopen(&mut self) {
+        for root in self.roots.iter_mut().filter(|root| !root.is_current()) {
+            let gone = |_| Root { given: root.given.clone(), real: root.real.clone(), dir: None };
+            *root = Arc::new(Root::open(&root.given).unwrap_or_else(gone));
+        }
     }
 
     /// Adds a root; one that is there already under the same name is replaced.
@@ -163,7 +184,7 @@ impl RootedPath {
     pub fn dir(&self) -> io::Result<Arc<Dir>> {
         match &self.dir {
             Some(held) => Ok(held.dir.clone()),
-            None => Ok(Arc::new(self.root.dir.open_dir(self.parent())?)),
+            None => Ok(Arc::new(self.root.dir()?.open_dir(self.parent())?)),
         }
     }
 
@@ -184,7 +205,7 @@ impl RootedPath {
         loop {
             let opened = match &self.dir {
                 Some(held) if ancestor == self.parent() => Ok(held.dir.id()),
-                _ => self.root.dir.open_dir(ancestor).map(|dir| dir.id()),
+                _ => self.root.dir().and_then(|dir| dir.open_dir(ancestor)).map(|dir| dir.id()),
             };
             match (opened, ancestor.file_name(), ancestor.parent()) {
                 (Ok(dir), ..) => return Ok(Place { dir, rest: missing }),
@@ -286,7 +307,7 @@ impl<'a> Resolver<'a> {
         if let Some(held) = self.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
             return Ok((held.dir.clone(), Some(held.clone())));
         }
-        let dir = Arc::new(path.root.dir.open_dir(path.parent())?);
+        let dir = Arc::new(path.root.dir()?.open_dir(path.parent())?);
         let Some(place) = self.budget.take() else { return Ok((dir, None)) };
         let held = Arc::new(HeldDir { dir: dir.clone(), _place: place });
         self.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, held.clone());
@@ -295,8 +316,7 @@ impl<'a> Resolver<'a> {
 
     /// Follows the links of a path and says where it leads, if the policy allows it.
     fn follow(&self, origin: &Arc<Root>, rest: &Path) -> Result<(Arc<Root>, PathBuf), Look> {
-        let mut walk = Walk::new(origin, rest);
-        walk.run().map_err(Look::Failed)?;
+        let walk = Walk::of(origin, rest).map_err(Look::Failed)?;
         let real = walk.real();
         let refusal =
             if walk.links == 0 { IoErrorKind::OutsideRoots { no_roots: false } } else { IoErrorKind::SymlinkDenied };
@@ -323,155 +343,5 @@ enum Look {
 impl Look {
     fn directory() -> Self {
         Self::Refused(IoErrorKind::NotAFile { found: FileKind::Directory.name() })
-    }
-}
-
-/// A walk from open directory to open directory that follows links.
-struct Walk {
-    /// Path of the directory the walk stands on is `base` and the names of the stack.
-    base: PathBuf,
-    base_dir: Arc<Dir>,
-    stack: Vec<(Arc<Dir>, OsString)>,
-    /// Still to be walked; `None` is `..`.
-    pending: VecDeque<Option<OsString>>,
-    /// What does not exist, or is no directory: nothing follows behind it.
-    tail: PathBuf,
-    links: usize,
-}
-
-impl Walk {
-    fn new(root: &Root, rest: &Path) -> Self {
-        let mut walk = Self {
-            base: root.real.clone(),
-            base_dir: root.dir.clone(),
-            stack: Vec::new(),
-            pending: VecDeque::new(),
-            tail: PathBuf::new(),
-            links: 0,
-        };
-        walk.prepend(rest);
-        walk
-    }
-
-    fn real(&self) -> PathBuf {
-        let mut real = self.base.clone();
-        real.extend(self.stack.iter().map(|(_, name)| name));
-        real.extend(&self.tail);
-        real
-    }
-
-    fn run(&mut self) -> io::Result<()> {
-        while let Some(step) = self.pending.pop_front() {
-            let Some(name) = step else {
-                self.step_up()?;
-                continue;
-            };
-            let dir = self.stack.last().map_or(&self.base_dir, |(dir, _)| dir).clone();
-            match dir.stat(&name) {
-                Ok(stat) if stat.kind == FileKind::Link => {
-                    self.links += 1;
-                    if self.links > MAX_LINKS {
-                        return Err(too_many_links());
-                    }
-                    let target = dir.read_link(&name)?;
-                    if target.is_absolute() {
-                        self.restart_at_top(&target)?;
-                    }
-                    self.prepend(&target);
-                }
-                Ok(stat) if stat.kind == FileKind::Directory => match dir.open_dir(Path::new(&name)) {
-                    Ok(opened) => self.stack.push((Arc::new(opened), name)),
-                    // Swapped since the look: look again.
-                    Err(error) if is_link_refusal(&error) => self.pending.push_front(Some(name)),
-                    Err(error) => return Err(error),
-                },
-                Ok(_) if !self.pending.is_empty() => return Err(io::ErrorKind::NotADirectory.into()),
-                Ok(_) => self.tail.push(name),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.tail.push(name);
-                    while let Some(step) = self.pending.pop_front() {
-                        // What is above a directory that does not exist is not known.
-                        self.tail.push(step.ok_or(io::ErrorKind::NotFound)?);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn step_up(&mut self) -> io::Result<()> {
-        if self.stack.pop().is_none() {
-            let base = self.base.clone();
-            if let Some(parent) = base.parent() {
-                self.restart_at_top(&base)?;
-                self.prepend(parent);
-            }
-        }
-        Ok(())
-    }
-
-    fn restart_at_top(&mut self, path: &Path) -> io::Result<()> {
-        let top: PathBuf =
-            path.components().take_while(|c| matches!(c, Component::Prefix(_) | Component::RootDir)).collect();
-        self.base_dir = Arc::new(Dir::open_absolute(&top)?);
-        self.base = top;
-        self.stack.clear();
-        Ok(())
-    }
-
-    fn prepend(&mut self, path: &Path) {
-        for component in path.components().rev() {
-            match component {
-                Component::Normal(name) => self.pending.push_front(Some(name.to_os_string())),
-                Component::ParentDir => self.pending.push_front(None),
-                Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-            }
-        }
-    }
-}
-
-#[cfg(unix)]
-fn too_many_links() -> io::Error {
-    rustix::io::Errno::LOOP.into()
-}
-
-#[cfg(not(unix))]
-fn too_many_links() -> io::Error {
-    io::Error::other("too many levels of symbolic links")
-}
-
-/// How many directories all requests together may keep open.
-#[derive(Debug)]
-pub(crate) struct DirBudget {
-    left: Arc<AtomicUsize>,
-}
-
-impl DirBudget {
-    pub fn new(directories: usize) -> Self {
-        Self { left: Arc::new(AtomicUsize::new(directories)) }
-    }
-
-    fn take(&self) -> Option<BudgetPlace> {
-        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
-        taken.ok().map(|_| BudgetPlace { left: self.left.clone() })
-    }
-}
-
-/// An open directory that several paths of a request share.
-#[derive(Debug)]
-struct HeldDir {
-    dir: Arc<Dir>,
-    _place: BudgetPlace,
-}
-
-#[derive(Debug)]
-struct BudgetPlace {
-    left: Arc<AtomicUsize>,
-}
-
-impl Drop for BudgetPlace {
-    fn drop(&mut self) {
-        self.left.fetch_add(1, Relaxed);
     }
 }

@@ -53,6 +53,11 @@ impl Dir {
         DirId { device: 0, inode: hasher.finish() }
     }
 
+    /// Whether an absolute path leads to a directory; whether it is this one is not known here.
+    pub fn is_at(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
     /// Opens a file of this directory for reading, without following a link.
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
         let path = self.path.join(name);

@@ -81,6 +81,11 @@ impl Dir {
         self.id
     }
 
+    /// Whether it is this directory that an absolute path leads to.
+    pub fn is_at(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|meta| DirId { device: meta.dev(), inode: meta.ino() } == self.id)
+    }
+
     /// Opens a file of this directory for reading, without following a link and without waiting for a FIFO's writer.
     pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

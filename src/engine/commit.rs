@@ -229,7 +229,7 @@ struct Prepared<'e> {
 impl Prepared<'_> {
     /// Makes the missing directories above a file, from the innermost that is there.
     fn make_parents(&mut self, path: &RootedPath, made: &MadeDirs) -> io::Result<Arc<Dir>> {
-        let mut dir = path.root().dir().clone();
+        let mut dir = path.root().dir()?.clone();
         for component in path.parent().components() {
             let name = Path::new(component.as_os_str());
             dir = match dir.open_dir(name) {

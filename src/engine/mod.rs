@@ -128,7 +128,14 @@ impl Engine {
 
     /// The roots as they are now; a request keeps those it began with.
     pub fn roots(&self) -> Arc<Roots> {
-        self.roots.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if roots.are_current() {
+            return roots;
+        }
+        self.change_roots(|roots| {
+            roots.reopen();
+            roots.clone().into()
+        })
     }
 
     /// Adds a root and returns its real path.

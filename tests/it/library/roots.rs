@@ -341,6 +341,22 @@ fn a_root_added_or_removed_counts_from_the_next_request_on() {
 }
 
 #[test]
+fn a_root_that_was_moved_away_or_made_again_is_the_one_at_its_path() {
+    let fixture = Fixture::new();
+    fixture.write("f", "first");
+    let path = fixture.path("f");
+    assert_eq!(outcome(&fixture, &path), "first");
+    fs::rename(fixture.root(), fixture.dir.path().join("moved")).unwrap();
+    assert_eq!(outcome(&fixture, &path), "NotFound");
+    assert_eq!(error_of(&fixture.apply(&create(fixture.path("new")))), "NotFound");
+    fixture.write("f", "second");
+    assert_eq!(outcome(&fixture, &path), "second");
+    assert!(fixture.edit(&path, "second", (0, 6), "third").applied);
+    assert_eq!(fs::read_to_string(fixture.dir.path().join("moved/f")).unwrap(), "first");
+    assert_eq!(fs::read_dir(fixture.dir.path().join("moved")).unwrap().count(), 1);
+}
+
+#[test]
 fn without_roots_every_path_is_refused() {
     let manager = IoManagerBuilder::new().build().unwrap();
     let request = ploke_io::engine::EmbeddingData { path: "/etc/hostname".into(), ..Default::default() };
