@@ -1,4 +1,4 @@
-//! Which paths may be touched: roots, links, and the only maker of a [`RootedPath`].
+//! Which paths may be touched: roots, links, and the only maker of a `RootedPath`.
 //!
 //! Links are followed by looking, the result is a path without links beneath a root, and what is then opened is opened
 //! beneath that root's open directory by a call that refuses links. Whoever swaps a name for a link in between gets a

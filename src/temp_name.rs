@@ -1,6 +1,6 @@
 //! The names of the temporary files a write makes beside its target.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use uuid::Uuid;
 
@@ -13,7 +13,8 @@ pub(crate) fn new_temp_name() -> OsString {
 }
 
 /// Whether a file of this name is the temporary file of a write.
-pub(crate) fn is_temp_name(name: &OsStr) -> bool {
+#[cfg(any(feature = "watcher", test))]
+pub(crate) fn is_temp_name(name: &std::ffi::OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.len() > PREFIX.len() + SUFFIX.len() && name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes())
 }
@@ -26,7 +27,7 @@ mod tests {
     fn only_own_temporary_files_are_recognised() {
         assert!(is_temp_name(&new_temp_name()));
         for other in ["a.tmp", ".ploke-io.tmp", ".ploke-io.x", "x.ploke-io.1.tmp"] {
-            assert!(!is_temp_name(OsStr::new(other)), "{other}");
+            assert!(!is_temp_name(other.as_ref()), "{other}");
         }
     }
 }

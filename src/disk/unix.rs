@@ -7,7 +7,7 @@ use std::{
     ffi::{CStr, CString, OsStr, OsString},
     fs::File,
     io::{self, Write as _},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt, unix::ffi::OsStringExt, unix::fs::MetadataExt},
+    os::{fd::OwnedFd, unix::ffi::OsStringExt, unix::fs::MetadataExt},
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -291,7 +291,7 @@ fn copy_extended_attributes(from: &File, to: &File, lost: &mut Vec<String>) -> i
 }
 
 fn describe_attribute(name: &CStr) -> String {
-    format!("extended attribute {}", OsStr::from_bytes(name.to_bytes()).display())
+    format!("extended attribute {}", name.to_string_lossy())
 }
 
 fn attribute_names(file: &File) -> io::Result<Vec<CString>> {

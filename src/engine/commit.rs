@@ -133,7 +133,7 @@ impl Engine {
         let (Some(path), Some(original)) = (&file.path, &file.original) else { return Ok(()) };
         let look = || path.dir()?.stat(path.name());
         let now = look().map_err(|error| IoError::os(path.relative(), "look at", error))?;
-        if now == original.stat {
+        if now == *original {
             return Ok(());
         }
         let actual =
@@ -228,7 +228,7 @@ impl Drop for Prepared<'_> {
     fn drop(&mut self) {
         let log = |what: &OsStr, error: io::Error| {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(name = %what.display(), %error, "could not remove what a failed write left behind");
+                tracing::warn!(name = ?what, %error, "could not remove what a failed write left behind");
             }
         };
         if let Some((dir, name)) = self.temp.take() {

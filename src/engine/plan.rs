@@ -31,20 +31,14 @@ pub(super) struct Target<'r> {
 /// What a request would make of one file.
 pub(super) struct PlannedFile {
     pub path: Option<RootedPath>,
-    /// The file as it was read; `None` if it is not there or its content does not matter.
-    pub original: Option<Original>,
+    /// Stat data of the file that was read; `None` if it is not there or its content does not matter.
+    pub original: Option<FileStat>,
     /// What is to be written; `None` if nothing is to be done.
     pub new: Option<NewContent>,
     pub create_parents: bool,
     /// Index of the change that is being planned, or that failed.
     pub change: usize,
     pub outcome: FileOutcome,
-}
-
-/// What is kept of the file that was read.
-pub(super) struct Original {
-    pub hash: ContentHash,
-    pub stat: FileStat,
 }
 
 pub(super) struct NewContent {
@@ -120,7 +114,7 @@ impl Engine {
             planned.outcome.real_path = Some(path.absolute());
             let in_file = |kind| IoError::new(path.relative(), kind);
             let original = self.read_original(&path, target)?;
-            planned.original = original.as_ref().map(|original| Original { hash: original.hash, stat: original.stat });
+            planned.original = original.as_ref().map(|original| original.stat);
             let mut draft = Draft::new(&path, original.as_ref(), target, request.unguarded);
             for (index, change) in &target.changes {
                 planned.change = *index;
@@ -183,7 +177,7 @@ impl Engine {
     fn check_writable(
         &self,
         path: &RootedPath,
-        original: Option<&Original>,
+        original: Option<&FileStat>,
         create_parents: bool,
     ) -> Result<(), IoError> {
         let refuse = |kind| Err(IoError::new(path.relative(), kind));
@@ -193,10 +187,10 @@ impl Engine {
             Ok(dir) => dir,
         };
         let Some(original) = original else { return Ok(()) };
-        if original.stat.is_read_only() {
+        if original.is_read_only() {
             return refuse(IoErrorKind::PermissionDenied { os: None });
         }
-        if original.stat.links > 1 {
+        if original.links > 1 {
             return refuse(IoErrorKind::NotSupported("replacing one of several hard links of a file"));
         }
         dir.check_writable(path.name()).map_err(|error| IoError::os(path.relative(), "write", error))

@@ -97,6 +97,7 @@ impl Outbox {
     }
 
     /// `seq` of the last `ploke/fileChanged`, 0 before the first.
+    #[cfg(test)]
     pub fn last_seq(&self) -> u64 {
         self.lock().seq
     }

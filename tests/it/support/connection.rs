@@ -61,7 +61,11 @@ impl Connection {
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("the input was closed before")?;
-        input.write_all(bytes).and_then(|()| input.flush()).map_err(|error| format!("cannot send: {error}"))
+        match input.write_all(bytes).and_then(|()| input.flush()) {
+            // The server may end before it has read everything; who waits for its messages will know.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|error| format!("cannot send: {error}")),
+        }
     }
 
     pub fn close_input(&mut self) {

@@ -98,7 +98,7 @@ pub fn pretty(value: &Value) -> String {
 }
 
 fn write_pretty(value: &Value, indent: usize, text: &mut String) {
-    let line = value.to_string();
+    let line = on_one_line(value);
     let space = "  ".repeat(indent);
     if indent * 2 + line.chars().count() <= 110 {
         *text += &line;
@@ -122,6 +122,20 @@ fn write_pretty(value: &Value, indent: usize, text: &mut String) {
             *text += &format!("\n{space}]");
         }
         _ => *text += &line,
+    }
+}
+
+fn on_one_line(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let member =
+                |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), on_one_line(value));
+            format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(elements) => {
+            format!("[{}]", elements.iter().map(on_one_line).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 

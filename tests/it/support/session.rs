@@ -279,7 +279,7 @@ mod tests {
             answer(json!({"a": 2, "m": "text"})),
             true,
         );
-        let expected = "# Title.\n-- file a\nx\n-- > 1 m\n-- < 1 ok\n{\"a\":2,\"m\":\"..\"}\n-- disk a\nx\n\
+        let expected = "# Title.\n-- file a\nx\n-- > 1 m\n-- < 1 ok\n{\"a\": 2, \"m\": \"..\"}\n-- disk a\nx\n\
                         -- close\n-- exit 1\n";
         assert_eq!(updated.as_deref(), Ok(expected));
     }
@@ -288,6 +288,6 @@ mod tests {
     fn an_update_turns_an_expected_result_into_an_error() {
         let message = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -1}});
         let updated = replay("-- > 1 m\n-- < 1 ok\n{}\n", vec![message], true);
-        assert_eq!(updated.as_deref(), Ok("# Title.\n-- > 1 m\n-- < 1 error\n{\"code\":-1}\n"));
+        assert_eq!(updated.as_deref(), Ok("# Title.\n-- > 1 m\n-- < 1 error\n{\"code\": -1}\n"));
     }
 }
