@@ -75,8 +75,11 @@ pub enum Durability {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangeAnnotation {
+    /// A few words.
     pub label: String,
+    /// Not used: what is sent is applied.
     pub needs_confirmation: Option<bool>,
+    /// More words.
     pub description: Option<String>,
 }
 
@@ -150,6 +153,7 @@ pub struct FileResult {
     pub error: Option<ItemError>,
 }
 
+/// How a file stands after the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FileStatus {

@@ -56,6 +56,7 @@ pub struct CreateFile {
     pub uri: FileUri,
     /// Empty by default.
     pub text: Option<String>,
+    /// What to do about what is there.
     pub options: Option<CreateOptions>,
     /// Guard of the file that is overwritten; without such a file it fails.
     pub expected: Option<Expected>,
@@ -63,6 +64,7 @@ pub struct CreateFile {
     pub annotation_id: Option<String>,
 }
 
+/// How a file is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateOptions {

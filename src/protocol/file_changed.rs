@@ -17,6 +17,7 @@ pub const METHOD: &str = "ploke/fileChanged";
 pub struct FileChangedParams {
     /// Counts up by one per notification.
     pub seq: u64,
+    /// One per path; none if there is only `rescan` to be told.
     pub changes: Vec<FileChange>,
     /// Changes may have been missed and could not be reconstructed: scan again.
     #[serde(skip_serializing_if = "is_false")]

@@ -141,7 +141,7 @@ pub struct UndoOptions {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogOptions {
-    /// Directory of the log files, an absolute path; by default `ploke-io/log` in the platform's state directory.
+    /// Directory of the log files; by default `ploke-io/log` in the platform's state directory.
     pub dir: Option<PathBuf>,
     /// How much is logged.
     #[schemars(extend("default" = "info"))]

@@ -79,6 +79,7 @@ pub enum WatchBackend {
     Poll,
 }
 
+/// Whether changes from outside are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WatchState {
@@ -93,9 +94,13 @@ pub enum WatchState {
 /// The cache of hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CacheStatus {
+    /// Files it knows.
     pub entries: u64,
+    /// Memory it takes, about.
     pub bytes: u64,
+    /// Files that needed not be read.
     pub hits: u64,
+    /// Files that it did not know, or not any more.
     pub misses: u64,
 }
 

@@ -57,7 +57,9 @@ pub enum Range {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ByteRange {
+    /// Offset of the first byte.
     pub start_byte: u64,
+    /// Offset behind the last byte.
     pub end_byte: u64,
 }
 
@@ -71,7 +73,9 @@ impl From<&ops::Range<usize>> for ByteRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PositionRange {
+    /// Of the first character.
     pub start: Position,
+    /// Behind the last character.
     pub end: Position,
 }
 
@@ -79,6 +83,7 @@ pub struct PositionRange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a position")]
 pub struct Position {
+    /// From 0.
     pub line: u32,
     /// In code units of the negotiated encoding; beyond the line's end means the line's end.
     pub character: u32,

@@ -1,7 +1,7 @@
 //! Keeps README.md, protocol.md and schema/ true.
 //!
 //! `UPDATE_GENERATED=1` rewrites the generated tables and the schema, `UPDATE_TRANSCRIPTS=1` the `<` and `disk` blocks of
-//! the examples: read the difference before you keep it.
+//! the examples; set one of them at a time, and read the difference before you keep it.
 
 mod tables;
 
@@ -94,8 +94,7 @@ fn the_readme_shows_what_the_demo_prints() {
     let output = Command::new(env!("CARGO_BIN_EXE_ploke-io")).arg("demo").output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let readme = read("README.md");
-    let shown = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    assert_eq!(without_times(shown), without_times(&printed));
+    assert_eq!(words(fenced(&readme, "text")), words(&printed));
 }
 
 #[test]
@@ -107,6 +106,30 @@ fn the_readme_tells_every_setting() {
     let settings = words.iter().filter(|word| word.starts_with("--") || word.starts_with("PLOKE_IO_"));
     let missing: Vec<_> = settings.filter(|setting| !readme.contains(&format!("`{setting}`"))).collect();
     assert!(missing.is_empty(), "README.md does not tell {missing:?}");
+}
+
+/// The client in Python is run as a user would run it, where there is a Python.
+#[cfg(unix)]
+#[test]
+fn the_agent_of_the_readme_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_ploke-io"));
+    let path = std::env::join_paths(
+        [program.parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut python = Command::new("python3");
+    python.arg("-c").arg(fenced(&read("README.md"), "python")).arg(dir.path());
+    python.env("PATH", path.unwrap()).env("XDG_STATE_HOME", dir.path().join("state"));
+    let output = match python.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return eprintln!("SKIPPED: there is no python3"),
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("applied: True") && told.contains("applied: False notes.txt: "), "{told}");
+    assert_eq!(fs::read_to_string(dir.path().join("notes.txt")).unwrap(), "# hello\n");
 }
 
 /// A fenced block of transcript steps.
@@ -128,15 +151,17 @@ fn examples(text: &str) -> impl Iterator<Item = Example> {
     })
 }
 
-/// The words of each line, without the numbers of milliseconds.
-fn without_times(text: &str) -> Vec<Vec<&str>> {
-    let is_time = |words: &[&str], index: usize| {
-        words.get(index + 1).is_some_and(|unit| unit.starts_with("ms")) && words[index].parse::<f64>().is_ok()
-    };
-    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    words
-        .map(|line| (0..line.len()).filter(|&index| !is_time(&line, index)).map(|index| line[index]).collect())
-        .collect()
+/// The first fenced block of a language.
+fn fenced<'t>(text: &'t str, language: &str) -> &'t str {
+    let (_, rest) = text.split_once(&format!("\n```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// The words of each line, without times and other numbers, which differ from run to run.
+fn words(text: &str) -> Vec<String> {
+    let is_number = |word: &&str| word.trim_end_matches(',').parse::<f64>().is_ok();
+    let line = |line: &str| line.split_whitespace().filter(|word| !is_number(word)).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect()
 }
 
 fn keep_fresh(name: &str, old: &str, fresh: &str) {

@@ -14,6 +14,9 @@ pub fn regenerated(text: &str, schema: &Value) -> Result<String, String> {
         fresh.push('\n');
         let Some(name) = generated_name(line) else { continue };
         let part = part(name, &schema["$defs"]).ok_or_else(|| format!("{}: no such type: {name}", index + 1))?;
+        if part.contains("|  |\n") {
+            return Err(format!("{}: a field of {name} has no description", index + 1));
+        }
         fresh += &format!("\n{part}\n{END}\n");
         if !lines.any(|(_, line)| line == END) {
             return Err(format!("{}: {END} is missing", index + 1));
@@ -183,7 +186,11 @@ fn meaning(schema: &Value, types: &Value) -> String {
     }
     let optional = schema["anyOf"].as_array().and_then(|parts| parts.first());
     let target = schema.get("$ref").or_else(|| optional?.get("$ref")).and_then(Value::as_str);
-    target.map(|target| described(&types[type_of(target)])).unwrap_or_default()
+    match target {
+        Some(target) => described(&types[type_of(target)]),
+        None if schema.get("const").is_some() => "Always this.".to_owned(),
+        None => String::new(),
+    }
 }
 
 fn described(schema: &Value) -> String {
