@@ -186,6 +186,8 @@ impl Engine {
             Err(error) => return Err(IoError::os(path.relative(), "open the parent directory", error)),
             Ok(dir) => dir,
         };
+        #[cfg(unix)]
+        dir.check_changeable().map_err(|error| IoError::os(path.relative(), "change the directory", error))?;
         let Some(original) = original else { return Ok(()) };
         if original.is_read_only() {
             return refuse(IoErrorKind::PermissionDenied { os: None });
