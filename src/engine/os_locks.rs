@@ -8,7 +8,8 @@ use std::{
     fs::{DirBuilder, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -26,6 +27,16 @@ pub enum LockingPolicy {
     None,
     /// Managers of all processes that name the same directory wait for each other; it is made when it is missing.
     Advisory { directory: PathBuf },
+}
+
+impl LockingPolicy {
+    /// Fails if no lock file can be opened, so that no edit would be possible.
+    pub fn check(&self) -> io::Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Advisory { directory } => open(directory, &lock_file(directory, 0)).map(drop),
+        }
+    }
 }
 
 const LOCK_FILES: u64 = 256;
@@ -53,10 +64,8 @@ impl OsLocks {
         numbers.dedup();
         let deadline = Instant::now() + PATIENCE;
         let lock = |number| {
-            let path = directory.join(format!("{number:03}.lock"));
-            let failed = |error| IoError::os(&path, "open the lock file", error);
-            let file = open(directory, &path).map_err(failed)?;
-            while !try_lock(&file).map_err(|error| IoError::os(&path, "lock", error))? {
+            let file = open(directory, &lock_file(directory, number)).map_err(failed)?;
+            while !try_lock(&file).map_err(failed)? {
                 if Instant::now() >= deadline {
                     let waited_ms = PATIENCE.as_millis() as u64;
                     return Err(IoError::new("", IoErrorKind::Locked { waited_ms }));
@@ -69,6 +78,16 @@ impl OsLocks {
     }
 }
 
+/// Never a kind of its own such as "not found", which would speak of the file that is edited.
+fn failed(error: io::Error) -> IoError {
+    let operation = "take the lock that other sidecars honour";
+    IoError::new("", IoErrorKind::Os { operation, source: Arc::new(error) })
+}
+
+fn lock_file(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:03}.lock"))
+}
+
 /// The same in every process that runs this version.
 fn lock_number(place: &Place) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -76,7 +95,7 @@ fn lock_number(place: &Place) -> u64 {
     hasher.finish() % LOCK_FILES
 }
 
-fn open(directory: &PathBuf, path: &PathBuf) -> io::Result<File> {
+fn open(directory: &Path, path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
@@ -108,4 +127,25 @@ fn try_lock(file: &File) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_cannot_be_had_is_no_error_of_the_file_that_is_edited() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let policy = LockingPolicy::Advisory { directory: file.join("locks") };
+        assert!(policy.check().is_err());
+        let place = crate::roots::Root::open(dir.path()).unwrap();
+        let mut roots = crate::roots::Roots::new(crate::roots::SymlinkPolicy::default());
+        roots.add(place);
+        let budget = crate::roots::DirBudget::new(1);
+        let path = crate::roots::Resolver::new(&roots, &budget).resolve(&file).unwrap();
+        let error = OsLocks::new(policy).lock(&[path.place().unwrap()]).unwrap_err();
+        assert!(matches!(error.kind, IoErrorKind::Os { .. }), "{error}");
+    }
 }
