@@ -93,7 +93,9 @@ impl Change {
 impl Engine {
     /// Plans all files; call it with their locks held.
     pub(super) fn plan(&self, request: &EditRequest, targets: &Targets, resolver: &Resolver) -> Vec<PlannedFile> {
-        parallel::map(&targets.files, self.threads, |target| self.plan_file(request, target, resolver))
+        let mut files = parallel::map(&targets.files, self.threads, |target| self.plan_file(request, target, resolver));
+        refuse_files_above_files(&mut files);
+        files
     }
 
     fn plan_file(&self, request: &EditRequest, target: &Target, resolver: &Resolver) -> PlannedFile {
@@ -196,6 +198,27 @@ impl Engine {
             return refuse(IoErrorKind::NotSupported("replacing one of several hard links of a file"));
         }
         dir.check_writable(path.name()).map_err(|error| IoError::os(path.relative(), "write", error))
+    }
+}
+
+/// One path cannot become both a file and the directory of another file: the change that comes later is refused.
+fn refuse_files_above_files(files: &mut [PlannedFile]) {
+    let written = |file: &PlannedFile| Some(file.new.as_ref().and(file.path.as_ref())?.absolute());
+    let mut paths: Vec<(PathBuf, usize)> =
+        files.iter().enumerate().filter_map(|(index, file)| Some((written(file)?, index))).collect();
+    // By components, so that what lies below a path follows it.
+    paths.sort_unstable();
+    for pair in paths.windows(2) {
+        let [(above, file), (below, file_below)] = pair else { continue };
+        if !below.starts_with(above) {
+            continue;
+        }
+        let (refused, kind) = if files[*file].change > files[*file_below].change {
+            (&mut files[*file], IoErrorKind::AlreadyExists)
+        } else {
+            (&mut files[*file_below], IoErrorKind::NotFound)
+        };
+        refused.fail(IoError::new(refused.relative(), kind));
     }
 }
 
@@ -324,8 +347,8 @@ impl<'a> Draft<'a> {
                 return Err(IoErrorKind::GuardRequired);
             }
             check_original(self.path, self.original, expected)?;
-        } else if *expected != (Guard { namespace: expected.namespace, ..Guard::default() }) {
-            return Err(IoErrorKind::NotFound);
+        } else {
+            check_original(self.path, None, expected)?;
         }
         self.text = Some(create.text.clone());
         self.create_parents |= options.create_parents;
@@ -333,9 +356,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Checks a guard against the file as it was before the request.
+/// Checks a guard against the file as it was before the request; nothing is guarded where there was none.
 fn check_original(path: &RootedPath, original: Option<&FileContent>, expected: &Guard) -> Result<(), IoErrorKind> {
-    let Some(original) = original else { return Ok(()) };
+    let Some(original) = original else {
+        let nothing_expected = *expected == Guard { namespace: expected.namespace, ..Guard::default() };
+        return if nothing_expected { Ok(()) } else { Err(IoErrorKind::NotFound) };
+    };
     if expected.tracking_hash.is_some() {
         return VerifiedText::new(path, original).map_err(|error| error.kind)?.check_guard(expected);
     }
