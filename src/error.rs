@@ -94,6 +94,8 @@ pub enum IoErrorKind {
     AlreadyExists,
     #[error("{bytes} bytes are above the limit of {limit} bytes")]
     TooLarge { bytes: u64, limit: u64 },
+    #[error("{bytes} bytes more than fit: all snippets of one answer may have {limit} bytes; ask in several requests")]
+    AnswerTooLarge { bytes: u64, limit: u64 },
     #[error("locked by another process for longer than {waited_ms} ms")]
     Locked { waited_ms: u64 },
     #[error("cancelled before anything was changed")]

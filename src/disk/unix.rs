@@ -124,6 +124,12 @@ impl Dir {
         Ok(fs::accessat(&self.fd, name, fs::Access::WRITE_OK, AtFlags::EACCESS)?)
     }
 
+    /// Fails if the caller may not make and replace entries of this directory.
+    pub fn check_changeable(&self) -> io::Result<()> {
+        let needed = fs::Access::WRITE_OK | fs::Access::EXEC_OK;
+        Ok(fs::accessat(&self.fd, c".", needed, AtFlags::EACCESS)?)
+    }
+
     /// A descriptor that can be synced; the one held may be good for look-ups alone.
     fn syncable(&self) -> io::Result<OwnedFd> {
         Ok(fs::openat(&self.fd, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)

@@ -7,7 +7,8 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +26,16 @@ pub enum LockingPolicy {
     None,
     /// Managers of all processes that name the same directory wait for each other; it is made when it is missing.
     Advisory { directory: PathBuf },
+}
+
+impl LockingPolicy {
+    /// Fails if no lock file can be opened, so that no edit would be possible.
+    pub fn check(&self) -> io::Result<()> {
+        match self {
+            Self::None => Ok(()),
+            Self::Advisory { directory } => open(directory, &lock_file(directory, 0)).map(drop),
+        }
+    }
 }
 
 /// How long an edit waits for another process before it fails.
@@ -51,10 +62,8 @@ impl OsLocks {
         numbers.dedup();
         let deadline = Instant::now() + PATIENCE;
         let lock = |number| {
-            let path = directory.join(format!("{number:03}.lock"));
-            let failed = |error| IoError::os(&path, "open the lock file", error);
-            let file = open(directory, &path).map_err(failed)?;
-            while !try_lock(&file).map_err(|error| IoError::os(&path, "lock", error))? {
+            let file = open(directory, &lock_file(directory, number)).map_err(failed)?;
+            while !try_lock(&file).map_err(failed)? {
                 if Instant::now() >= deadline {
                     let waited_ms = PATIENCE.as_millis() as u64;
                     return Err(IoError::new("", IoErrorKind::Locked { waited_ms }));
@@ -67,12 +76,22 @@ impl OsLocks {
     }
 }
 
+/// Never a kind of its own such as "not found", which would speak of the file that is edited.
+fn failed(error: io::Error) -> IoError {
+    let operation = "take the lock that other sidecars honour";
+    IoError::new("", IoErrorKind::Os { operation, source: Arc::new(error) })
+}
+
+fn lock_file(directory: &Path, number: u8) -> PathBuf {
+    directory.join(format!("{number:03}.lock"))
+}
+
 /// The same whatever built the process: std's hashes differ between versions of Rust.
 fn lock_number(place: &[u8]) -> u8 {
     blake3::hash(place).as_bytes()[0]
 }
 
-fn open(directory: &PathBuf, path: &PathBuf) -> io::Result<File> {
+fn open(directory: &Path, path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
@@ -113,5 +132,21 @@ mod tests {
     #[test]
     fn a_place_has_the_same_lock_in_every_build() {
         assert_eq!([lock_number(b""), lock_number(b"a"), lock_number(b"b")], [0xaf, 0x17, 0x10]);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_had_is_no_error_of_the_file_that_is_edited() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let policy = LockingPolicy::Advisory { directory: file.join("locks") };
+        assert!(policy.check().is_err());
+        let place = crate::roots::Root::open(dir.path()).unwrap();
+        let mut roots = crate::roots::Roots::new(crate::roots::SymlinkPolicy::default());
+        roots.add(place);
+        let budget = crate::roots::DirBudget::new(1);
+        let path = crate::roots::Resolver::new(&roots, &budget).resolve(&file).unwrap();
+        let error = OsLocks::new(policy).lock(&[path.place().unwrap()]).unwrap_err();
+        assert!(matches!(error.kind, IoErrorKind::Os { .. }), "{error}");
     }
 }

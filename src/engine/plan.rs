@@ -97,7 +97,9 @@ impl Change {
 impl Engine {
     /// Plans all files; call it with their locks held.
     pub(super) fn plan(&self, request: &EditRequest, targets: &Targets) -> Vec<PlannedFile> {
-        parallel::map(&targets.files, self.threads, |target| self.plan_file(request, target))
+        let mut files = parallel::map(&targets.files, self.threads, |target| self.plan_file(request, target));
+        refuse_files_above_files(&mut files);
+        files
     }
 
     fn plan_file(&self, request: &EditRequest, target: &Target) -> PlannedFile {
@@ -187,6 +189,8 @@ impl Engine {
             Err(error) => return Err(IoError::os(path.relative(), "open the parent directory", error)),
             Ok(dir) => dir,
         };
+        #[cfg(unix)]
+        dir.check_changeable().map_err(|error| IoError::os(path.relative(), "change the directory", error))?;
         let Some(original) = original else { return Ok(()) };
         if original.is_read_only() {
             return refuse(IoErrorKind::PermissionDenied { os: None });
@@ -195,6 +199,27 @@ impl Engine {
             return refuse(IoErrorKind::NotSupported("replacing one of several hard links of a file"));
         }
         dir.check_writable(path.name()).map_err(|error| IoError::os(path.relative(), "write", error))
+    }
+}
+
+/// One path cannot become both a file and the directory of another file: the change that comes later is refused.
+fn refuse_files_above_files(files: &mut [PlannedFile]) {
+    let written = |file: &PlannedFile| Some(file.new.as_ref().and(file.path.as_ref())?.absolute());
+    let mut paths: Vec<(PathBuf, usize)> =
+        files.iter().enumerate().filter_map(|(index, file)| Some((written(file)?, index))).collect();
+    // By components, so that what lies below a path follows it.
+    paths.sort_unstable();
+    for pair in paths.windows(2) {
+        let [(above, file), (below, file_below)] = pair else { continue };
+        if !below.starts_with(above) {
+            continue;
+        }
+        let (refused, kind) = if files[*file].change > files[*file_below].change {
+            (&mut files[*file], IoErrorKind::AlreadyExists)
+        } else {
+            (&mut files[*file_below], IoErrorKind::NotFound)
+        };
+        refused.fail(IoError::new(refused.relative(), kind));
     }
 }
 

@@ -1,6 +1,11 @@
 //! Verified reads: each file is read once, all guards are checked on those bytes.
 
-use std::{collections::HashMap, ops::Range, path::PathBuf};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use uuid::Uuid;
 
@@ -39,11 +44,20 @@ pub struct Snippet {
 
 impl Engine {
     /// Reads snippets; the results have the length and order of the requests.
-    pub fn snippets(&self, requests: &[EmbeddingData], cancel: &CancelToken) -> Vec<Result<Snippet, IoError>> {
+    ///
+    /// Texts that find no room in `max_bytes` together are refused before they are copied, so that many requests for
+    /// one large file do not take as many times its memory.
+    pub fn snippets(
+        &self,
+        requests: &[EmbeddingData],
+        max_bytes: u64,
+        cancel: &CancelToken,
+    ) -> Vec<Result<Snippet, IoError>> {
+        let room = Room { left: AtomicU64::new(max_bytes), limit: max_bytes };
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
         let files = self.group_by_file(requests, &resolver);
-        let read = parallel::map(&files, self.threads, |file| self.read_snippets(file, requests, cancel));
+        let read = parallel::map(&files, self.threads, |file| self.read_snippets(file, requests, &room, cancel));
 
         let mut results: Vec<Option<Result<Snippet, IoError>>> = requests.iter().map(|_| None).collect();
         for (file, snippets) in files.iter().zip(read) {
@@ -87,6 +101,7 @@ impl Engine {
         &self,
         group: &FileGroup,
         requests: &[EmbeddingData],
+        room: &Room,
         cancel: &CancelToken,
     ) -> Vec<Result<Snippet, IoError>> {
         let for_all = |error: IoError| group.items.iter().map(|_| Err(error.clone())).collect();
@@ -108,7 +123,7 @@ impl Engine {
             Ok(verified) => verified,
             Err(error) => return for_all(error),
         };
-        group.items.iter().map(|&index| verified.snippet(&requests[index])).collect()
+        group.items.iter().map(|&index| verified.snippet(&requests[index], room)).collect()
     }
 }
 
@@ -116,6 +131,19 @@ impl Engine {
 struct FileGroup {
     path: Result<RootedPath, IoError>,
     items: Vec<usize>,
+}
+
+/// The room for all texts of one answer.
+struct Room {
+    left: AtomicU64,
+    limit: u64,
+}
+
+impl Room {
+    fn take(&self, bytes: u64) -> Result<(), IoErrorKind> {
+        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        taken.map(drop).map_err(|_| IoErrorKind::AnswerTooLarge { bytes, limit: self.limit })
+    }
 }
 
 /// The text of one reading, against which guards are checked.
@@ -133,11 +161,11 @@ impl<'c> VerifiedText<'c> {
         Ok(Self { path, hash: content.hash, text, ranges: RangeFinder::new(text), tracking: Vec::new() })
     }
 
-    fn snippet(&mut self, request: &EmbeddingData) -> Result<Snippet, IoError> {
-        self.check(request).map_err(|kind| IoError::new(self.path.relative(), kind))
+    fn snippet(&mut self, request: &EmbeddingData, room: &Room) -> Result<Snippet, IoError> {
+        self.check(request, room).map_err(|kind| IoError::new(self.path.relative(), kind))
     }
 
-    fn check(&mut self, request: &EmbeddingData) -> Result<Snippet, IoErrorKind> {
+    fn check(&mut self, request: &EmbeddingData, room: &Room) -> Result<Snippet, IoErrorKind> {
         self.check_guard(&request.expected)?;
         let byte_range = self.find(request.range, request.expected_text.as_deref())?;
         let text = &self.text[byte_range.clone()];
@@ -150,6 +178,7 @@ impl<'c> VerifiedText<'c> {
         }
         let wanted = request.want_tracking || request.expected.tracking_hash.is_some();
         let tracking_hash = if wanted { Some(self.tracking(namespace)?) } else { None };
+        room.take(text.len() as u64)?;
         Ok(Snippet { text: text.to_owned(), byte_range, content_hash: self.hash, tracking_hash })
     }
 
@@ -194,5 +223,18 @@ impl<'c> VerifiedText<'c> {
             IoErrorKind::ContentMismatch { guard, actual: None } => self.mismatch(guard),
             kind => kind,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_refused_and_takes_none() {
+        let room = Room { left: AtomicU64::new(10), limit: 10 };
+        assert!(room.take(5).is_ok());
+        assert!(matches!(room.take(6), Err(IoErrorKind::AnswerTooLarge { bytes: 6, limit: 10 })));
+        assert!(room.take(5).is_ok());
     }
 }

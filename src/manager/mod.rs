@@ -89,7 +89,7 @@ impl IoManagerHandle {
         &self,
         requests: Vec<EmbeddingData>,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.run(move |inner, cancel| inner.engine.snippets(&requests, cancel)).await
+        self.run(move |inner, cancel| inner.engine.snippets(&requests, u64::MAX, cancel)).await
     }
 
     /// Compares files with what the caller knows of them; the results have the length and order of the requests.
@@ -181,7 +181,18 @@ impl IoManagerHandle {
         requests: &[EmbeddingData],
         cancel: &CancelToken,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.inner.enter(|inner| inner.engine.snippets(requests, cancel))
+        self.inner.enter(|inner| inner.engine.snippets(requests, u64::MAX, cancel))
+    }
+
+    /// The same for an answer whose texts may have `max_bytes` together; those without room are refused.
+    #[cfg(feature = "server")]
+    pub(crate) fn snippets_within(
+        &self,
+        max_bytes: u64,
+        requests: &[EmbeddingData],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
+        self.inner.enter(|inner| inner.engine.snippets(requests, max_bytes, cancel))
     }
 
     /// See [`Self::scan_changes_batch`].

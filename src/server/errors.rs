@@ -130,7 +130,9 @@ impl From<&IoErrorKind> for ItemErrorKind {
             }
             IoErrorKind::GuardRequired => Self::GuardRequired,
             IoErrorKind::AlreadyExists => Self::AlreadyExists,
-            IoErrorKind::TooLarge { bytes, limit } => Self::TooLarge { bytes: *bytes, limit: *limit },
+            IoErrorKind::TooLarge { bytes, limit } | IoErrorKind::AnswerTooLarge { bytes, limit } => {
+                Self::TooLarge { bytes: *bytes, limit: *limit }
+            }
             // Whether the client or the end of the session stopped it: nothing was touched.
             IoErrorKind::Cancelled | IoErrorKind::ShutDown => Self::Cancelled,
             IoErrorKind::Os { source, .. } => Self::Io { os: os_name(source) },
@@ -252,6 +254,7 @@ mod tests {
             (IoErrorKind::GuardRequired, json!({ "kind": "guardRequired" })),
             (IoErrorKind::AlreadyExists, json!({ "kind": "alreadyExists" })),
             (IoErrorKind::TooLarge { bytes: 20, limit: 10 }, json!({ "kind": "tooLarge", "bytes": 20, "limit": 10 })),
+            (IoErrorKind::AnswerTooLarge { bytes: 6, limit: 5 }, json!({ "kind": "tooLarge", "bytes": 6, "limit": 5 })),
             (IoErrorKind::Cancelled, json!({ "kind": "cancelled" })),
             (IoErrorKind::ShutDown, json!({ "kind": "cancelled" })),
             (IoErrorKind::NotSupported("rename"), json!({ "kind": "io", "os": "ENOTSUP" })),

@@ -55,7 +55,9 @@ impl Session {
         if let Some(configure) = &options.configure_logging {
             problems.extend(configure(&settings.log).err());
         }
-        let manager = build_manager(&settings, options.state_dir.as_deref())?;
+        let (locking, problem) = locking_policy(settings.locking, options.state_dir.as_deref());
+        problems.extend(problem);
+        let manager = build_manager(&settings, locking)?;
         let events = manager.subscribe_file_events()?;
         for root in roots(params, &settings)? {
             problems.extend(manager.add_root(&root).err().map(|error| error.to_string()));
@@ -94,16 +96,18 @@ impl Session {
     /// Adds and removes roots; what could not be done is returned for the user.
     pub fn change_roots(&self, added: &[WorkspaceFolder], removed: &[WorkspaceFolder]) -> Vec<String> {
         let mut problems = Vec::new();
-        for folder in removed {
-            let removed = folder_path(&folder.uri).and_then(|path| Ok((self.manager.remove_root(&path)?, path)));
+        for (index, folder) in removed.iter().enumerate() {
+            let removed = folder_path(&format!("event.removed[{index}].uri"), &folder.uri)
+                .and_then(|path| Ok((self.manager.remove_root(&path)?, path)));
             match removed {
                 Ok((true, _)) => {}
                 Ok((false, path)) => problems.push(format!("{}: no such root to remove", path.display())),
                 Err(error) => problems.push(error.message),
             }
         }
-        for folder in added {
-            let added = folder_path(&folder.uri).and_then(|path| Ok(self.manager.add_root(&path)?));
+        for (index, folder) in added.iter().enumerate() {
+            let added = folder_path(&format!("event.added[{index}].uri"), &folder.uri)
+                .and_then(|path| Ok(self.manager.add_root(&path)?));
             problems.extend(added.err().map(|error| error.message));
         }
         problems
@@ -114,20 +118,45 @@ impl Session {
 fn roots(params: &InitializeParams, settings: &InitializationOptions) -> Result<Vec<PathBuf>, RpcError> {
     let folders = params.workspace_folders.as_deref().unwrap_or_default();
     if !folders.is_empty() {
-        return folders.iter().map(|folder| folder_path(&folder.uri)).collect();
+        let path = |(index, folder): (usize, &WorkspaceFolder)| {
+            folder_path(&format!("workspaceFolders[{index}].uri"), &folder.uri)
+        };
+        return folders.iter().enumerate().map(path).collect();
     }
     if let Some(uri) = &params.root_uri {
-        return Ok(vec![folder_path(uri)?]);
+        return Ok(vec![folder_path("rootUri", uri)?]);
     }
     Ok(settings.roots.iter().flatten().map(|uri| uri.path().to_path_buf()).collect())
 }
 
-fn folder_path(uri: &Url) -> Result<PathBuf, RpcError> {
-    let uri: FileUri = uri.as_str().parse().map_err(|error| RpcError::invalid_params(format!("{uri}: {error}")))?;
+/// `place` is where the URI stands in the params.
+fn folder_path(place: &str, uri: &Url) -> Result<PathBuf, RpcError> {
+    let uri: FileUri = uri.as_str().parse().map_err(|error| RpcError::invalid_params(format!("{place}: {error}")))?;
     Ok(uri.path().to_path_buf())
 }
 
-fn build_manager(settings: &InitializationOptions, state_dir: Option<&Path>) -> Result<IoManagerHandle, RpcError> {
+/// The locks that are asked for, or that can be had; and what the user should know of the difference.
+fn locking_policy(asked: Option<initialize::Locking>, state_dir: Option<&Path>) -> (LockingPolicy, Option<String>) {
+    if asked == Some(initialize::Locking::None) {
+        return (LockingPolicy::None, None);
+    }
+    let without = |reason: String| {
+        let problem = format!("edits of other sidecars are not waited for, only guards keep them apart: {reason}");
+        (LockingPolicy::None, Some(problem))
+    };
+    let Some(state) = state_dir else { return without("the home directory is not known".into()) };
+    let directory = state.join("locks");
+    let policy = LockingPolicy::Advisory { directory: directory.clone() };
+    match policy.check() {
+        Err(error) if asked.is_none() => {
+            without(format!("no lock file could be made in {}: {error}", directory.display()))
+        }
+        // Who asked for locks is told by each edit that there are none.
+        _ => (policy, None),
+    }
+}
+
+fn build_manager(settings: &InitializationOptions, locking: LockingPolicy) -> Result<IoManagerHandle, RpcError> {
     let mut builder = IoManagerBuilder::new();
     builder = builder.with_symlink_policy(match settings.symlink_policy {
         Some(initialize::SymlinkPolicy::Follow) => SymlinkPolicy::Follow,
@@ -147,11 +176,7 @@ fn build_manager(settings: &InitializationOptions, state_dir: Option<&Path>) -> 
         bytes: settings.cache.bytes.unwrap_or(usual.bytes),
         entries: settings.cache.entries.unwrap_or(usual.entries),
     });
-    builder = builder.with_locking_policy(match (settings.locking, state_dir) {
-        (Some(initialize::Locking::None), _) => LockingPolicy::None,
-        (_, Some(state)) => LockingPolicy::Advisory { directory: state.join("locks") },
-        (_, None) => LockingPolicy::None,
-    });
+    builder = builder.with_locking_policy(locking);
     #[cfg(feature = "watcher")]
     if settings.watch.enabled != Some(false) {
         builder = builder.with_watch_config(watch_config(&settings.watch));
@@ -174,5 +199,56 @@ fn watch_config(settings: &initialize::WatchOptions) -> watch::WatchConfig {
         ignore: settings.ignore.clone().unwrap_or(usual.ignore),
         gitignore: settings.gitignore.unwrap_or(usual.gitignore),
         max_file_bytes: usual.max_file_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn without_a_place_for_lock_files_the_user_is_told_and_edits_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let no_directory = dir.path().join("file");
+        std::fs::write(&no_directory, "").unwrap();
+        for state in [None, Some(no_directory.as_path())] {
+            let (policy, problem) = locking_policy(None, state);
+            assert_eq!(policy, LockingPolicy::None);
+            assert!(problem.unwrap().starts_with("edits of other sidecars are not waited for"));
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_no_file_is_refused_with_its_place() {
+        for (params, message) in [
+            (json!({ "rootUri": "untitled:a" }), "rootUri: not a `file:` URI"),
+            (
+                json!({ "workspaceFolders": [
+                    { "uri": "file:///a", "name": "a" },
+                    { "uri": "untitled:b", "name": "b" },
+                ] }),
+                "workspaceFolders[1].uri: not a `file:` URI",
+            ),
+        ] {
+            let mut params = params;
+            params["capabilities"] = json!({});
+            let params: InitializeParams = serde_json::from_value(params).unwrap();
+            let error = roots(&params, &InitializationOptions::default()).unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (-32602, message));
+        }
+    }
+
+    #[test]
+    fn locks_that_are_asked_for_are_never_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let no_directory = dir.path().join("file");
+        std::fs::write(&no_directory, "").unwrap();
+        let advisory = |state: &Path| LockingPolicy::Advisory { directory: state.join("locks") };
+        let asked = Some(initialize::Locking::Advisory);
+        assert_eq!(locking_policy(asked, Some(&no_directory)), (advisory(&no_directory), None));
+        assert_eq!(locking_policy(None, Some(dir.path())), (advisory(dir.path()), None));
+        assert_eq!(locking_policy(Some(initialize::Locking::None), Some(dir.path())), (LockingPolicy::None, None));
     }
 }

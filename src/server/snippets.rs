@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     engine::{EmbeddingData, Snippet},
-    error::{IoError, IoErrorKind},
+    error::IoError,
     protocol::{
-        FileUri, ItemError, snippets,
+        FileUri, snippets,
         snippets::{SnippetError, SnippetQuery, SnippetResult, SnippetText, SnippetsParams, SnippetsResult},
         values::{HashKind, Id},
     },
@@ -26,9 +26,9 @@ impl Method for Snippets {
     fn run(call: &Call, params: SnippetsParams) -> Result<Reply<SnippetsResult>, RpcError> {
         let session = &call.session;
         let (asked, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
-        let outcomes = session.manager.snippets(&wanted, &call.cancel)?;
+        let outcomes = session.manager.snippets_within(session.max_message_bytes, &wanted, &call.cancel)?;
         refuse_cancelled(&outcomes)?;
-        Ok(answer(asked, outcomes, session.max_message_bytes).into())
+        Ok(answer(asked, outcomes).into())
     }
 }
 
@@ -50,20 +50,12 @@ fn split(query: SnippetQuery, session: &Session) -> (Asked, EmbeddingData) {
     (Asked { id: query.id, uri: query.uri }, wanted)
 }
 
-/// Puts as many texts into the answer as have room in a message of `max_bytes`.
-fn answer(asked: Vec<Asked>, outcomes: Vec<Result<Snippet, IoError>>, max_bytes: u64) -> SnippetsResult {
-    let mut room = max_bytes;
+fn answer(asked: Vec<Asked>, outcomes: Vec<Result<Snippet, IoError>>) -> SnippetsResult {
     let snippets = asked
         .into_iter()
         .zip(outcomes)
         .map(|(Asked { id, uri }, outcome)| match outcome {
-            Ok(snippet) => match room.checked_sub(snippet.text.len() as u64) {
-                Some(rest) => {
-                    room = rest;
-                    SnippetResult::Ok(text(id, uri, snippet))
-                }
-                None => SnippetResult::Error(SnippetError { id, uri, error: no_room(&snippet, max_bytes) }),
-            },
+            Ok(snippet) => SnippetResult::Ok(text(id, uri, snippet)),
             Err(error) => SnippetResult::Error(SnippetError { id, uri, error: (&error).into() }),
         })
         .collect();
@@ -81,20 +73,12 @@ fn text(id: Option<Id>, uri: FileUri, snippet: Snippet) -> SnippetText {
     }
 }
 
-fn no_room(snippet: &Snippet, limit: u64) -> ItemError {
-    let kind = IoErrorKind::TooLarge { bytes: snippet.text.len() as u64, limit };
-    ItemError {
-        message: "the snippets of one answer are larger than a message may be; ask in several requests".into(),
-        ..ItemError::from(&IoError::new("", kind))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::hash::ContentHash;
+    use crate::{error::IoErrorKind, hash::ContentHash};
 
     fn asked(id: i64) -> Asked {
         Asked { id: Some(Id::Number(id)), uri: format!("file:///r/{id}").parse().unwrap() }
@@ -113,7 +97,7 @@ mod tests {
     fn each_answer_repeats_id_and_uri_in_the_order_asked() {
         let outcomes = vec![Ok(snippet("fn a")), Err(IoError::new("2", IoErrorKind::NotFound))];
         assert_eq!(
-            serde_json::to_value(answer(vec![asked(1), asked(2)], outcomes, 100)).unwrap(),
+            serde_json::to_value(answer(vec![asked(1), asked(2)], outcomes)).unwrap(),
             json!({ "snippets": [
                 {
                     "status": "ok",
@@ -131,16 +115,5 @@ mod tests {
                 },
             ] })
         );
-    }
-
-    #[test]
-    fn texts_that_have_no_room_in_one_message_are_asked_for_again() {
-        let outcomes = vec![Ok(snippet("12345")), Ok(snippet("123456")), Ok(snippet("12345"))];
-        let answer = answer(vec![asked(1), asked(2), asked(3)], outcomes, 10);
-        assert!(matches!(&answer.snippets[..], [SnippetResult::Ok(_), SnippetResult::Error(_), SnippetResult::Ok(_)]));
-        let error = serde_json::to_value(&answer.snippets[1]).unwrap()["error"].clone();
-        assert_eq!(error["kind"], "tooLarge");
-        assert_eq!((&error["bytes"], &error["limit"]), (&json!(6), &json!(10)));
-        assert!(error["message"].as_str().unwrap().contains("ask in several requests"));
     }
 }
