@@ -205,6 +205,14 @@ pub(crate) struct Place {
     rest: PathBuf,
 }
 
+impl Place {
+    /// The same in all processes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let Self { dir: DirId { device, inode }, rest } = self;
+        [&device.to_le_bytes(), &inode.to_le_bytes(), rest.as_os_str().as_encoded_bytes()].concat()
+    }
+}
+
 /// Resolves the paths of one request; keeps directories that several of them share open.
 pub(crate) struct Resolver<'a> {
     roots: &'a Roots,
@@ -227,7 +235,7 @@ impl<'a> Resolver<'a> {
             let found = match self.look_at(root, rest) {
                 Ok(found) => Ok(found),
                 Err(Look::Follow) => match self.follow(root, rest) {
-                    Ok((root, rest)) if rest.as_os_str().is_empty() => Err(Look::directory(root)),
+                    Ok((_, rest)) if rest.as_os_str().is_empty() => Err(Look::directory()),
                     Ok((root, rest)) => self.look_at(&root, &rest),
                     Err(look) => Err(look),
                 },
@@ -249,7 +257,7 @@ impl<'a> Resolver<'a> {
     /// Looks at a path that is to lead through no link.
     fn look_at(&self, root: &Arc<Root>, rest: &Path) -> Result<RootedPath, Look> {
         if rest.as_os_str().is_empty() {
-            return Err(Look::directory(root.clone()));
+            return Err(Look::directory());
         }
         if !rest.components().all(|component| matches!(component, Component::Normal(_))) {
             return Err(Look::Follow);
@@ -292,13 +300,14 @@ impl<'a> Resolver<'a> {
         let real = walk.real();
         let refusal =
             if walk.links == 0 { IoErrorKind::OutsideRoots { no_roots: false } } else { IoErrorKind::SymlinkDenied };
-        match (self.roots.policy, self.roots.locate_real(&real)) {
-            (SymlinkPolicy::Follow, Some((root, rest))) => Ok((root.clone(), rest.to_path_buf())),
-            (SymlinkPolicy::DenyCrossRoot, Some(_)) => match real.strip_prefix(&origin.real) {
-                Ok(rest) => Ok((origin.clone(), rest.to_path_buf())),
-                Err(_) => Err(Look::Refused(refusal)),
-            },
-            (_, None) => Err(Look::Refused(refusal)),
+        let Some((root, rest)) = self.roots.locate_real(&real) else { return Err(Look::Refused(refusal)) };
+        // A `..` may lead from a root to one around it; only links are kept in theirs.
+        if self.roots.policy == SymlinkPolicy::Follow || walk.links == 0 {
+            return Ok((root.clone(), rest.to_path_buf()));
+        }
+        match real.strip_prefix(&origin.real) {
+            Ok(rest) => Ok((origin.clone(), rest.to_path_buf())),
+            Err(_) => Err(Look::Refused(refusal)),
         }
     }
 }
@@ -312,7 +321,7 @@ enum Look {
 }
 
 impl Look {
-    fn directory(_: Arc<Root>) -> Self {
+    fn directory() -> Self {
         Self::Refused(IoErrorKind::NotAFile { found: FileKind::Directory.name() })
     }
 }

@@ -12,8 +12,17 @@ use ploke_io::{
 use uuid::Uuid;
 
 fn resident_bytes() -> usize {
+    status_bytes("VmRSS:")
+}
+
+/// The most that was resident at any time.
+fn peak_bytes() -> usize {
+    status_bytes("VmHWM:")
+}
+
+fn status_bytes(field: &str) -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
 }
 
@@ -22,6 +31,7 @@ fn resident_bytes() -> usize {
 fn memory_does_not_grow_with_the_work_that_was_done() {
     parses_keep_nothing();
     scans_keep_nothing_but_the_cache();
+    a_large_file_is_hashed_in_little_memory();
 }
 
 fn parses_keep_nothing() {
@@ -42,8 +52,8 @@ fn parses_keep_nothing() {
 fn scans_keep_nothing_but_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let manager = IoManagerBuilder::new().with_roots([dir.path()]).build().unwrap();
-    let source = "/// Adds.\nfn add(a: u32, b: u32) -> u32 {\n    a + b\n}\n".repeat(1_000);
-    let files: Vec<_> = (0..40)
+    let source = "/// Adds.\nfn add(a: u32, b: u32) -> u32 {\n    a + b\n}\n".repeat(500);
+    let files: Vec<_> = (0..20)
         .map(|index| {
             let path = dir.path().join(format!("{index}.rs"));
             fs::write(&path, &source).unwrap();
@@ -60,5 +70,18 @@ fn scans_keep_nothing_but_the_cache() {
     let before = resident_bytes();
     (0..6).for_each(|_| scan());
     let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 8 << 20, "grown by {grown} bytes after 6 scans of 40 files");
+    assert!(grown < 8 << 20, "grown by {grown} bytes after 6 scans of 20 files");
+}
+
+fn a_large_file_is_hashed_in_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sparse");
+    fs::File::create(&path).unwrap().set_len(256 << 20).unwrap();
+    let manager = IoManagerBuilder::new().with_roots([dir.path()]).build().unwrap();
+    let expected = Guard { content_hash: Some(ContentHash::of(b"other")), ..Guard::default() };
+    let before = peak_bytes();
+    let scanned = manager.scan(&[FileData { path, expected, want_tracking: false }], &CancelToken::new()).unwrap();
+    assert!(scanned[0].as_ref().unwrap().content_hash.is_some());
+    let grown = peak_bytes() - before;
+    assert!(grown < 8 << 20, "grown by {grown} bytes to hash 256 MiB");
 }

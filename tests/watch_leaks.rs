@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ploke_io::watch::{Backend, WatchConfig, WatchState, Watcher};
+use ploke_io::{
+    CancelToken,
+    engine::EmbeddingData,
+    manager::IoManagerBuilder,
+    watch::{Backend, WatchConfig, WatchState, Watcher},
+};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -29,6 +34,15 @@ fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
         wait_for_threads_to_end(threads);
         assert_eq!(count("/proc/self/fd"), descriptors, "{backend:?}");
     }
+
+    for _ in 0..50 {
+        let manager = IoManagerBuilder::new().with_roots([dir.path()]).enable_watcher().build().unwrap();
+        let read = EmbeddingData { path: dir.path().join("a/b/file"), ..EmbeddingData::default() };
+        manager.snippets(&[read], &CancelToken::new()).unwrap().remove(0).unwrap();
+        drop((manager.subscribe_file_events(), manager));
+    }
+    wait_for_threads_to_end(threads);
+    assert_eq!(count("/proc/self/fd"), descriptors, "managers");
 
     let watcher = watching(Backend::Native, dir.path());
     watcher.expect_write(&dir.path().join("x"), ploke_io::hash::ContentHash::of(b"x"));

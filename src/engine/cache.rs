@@ -143,3 +143,96 @@ impl Weighter<Arc<Path>, Entry> for EntryWeight {
         self.least.max(size as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::disk::stat_file;
+
+    fn hashes(content: &str) -> KnownHashes {
+        KnownHashes { content: ContentHash::of(content.as_bytes()), tracking: None }
+    }
+
+    /// A file of this machine, with its stat data changed to have been at rest for an hour.
+    fn old_file(dir: &tempfile::TempDir, name: &str) -> (PathBuf, File, FileStat) {
+        let path = dir.path().join(name);
+        fs::write(&path, name).unwrap();
+        let file = File::open(&path).unwrap();
+        let stat = stat_file(&file).unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+        (path, file, FileStat { modified: long_ago, changed: long_ago, ..stat })
+    }
+
+    #[test]
+    fn a_file_is_settled_when_both_times_are_older_than_any_tick() {
+        let began = SystemTime::now();
+        let dir = tempfile::tempdir().unwrap();
+        let (_, _, stat) = old_file(&dir, "f");
+        let ago = |ms: u64| began - Duration::from_millis(ms);
+        for (modified, changed, settled) in [
+            (ago(5_000), ago(5_000), true),
+            (ago(2_101), ago(2_101), true),
+            (ago(2_100), ago(5_000), false),
+            (ago(5_000), ago(2_100), false),
+            (ago(5_000), ago(0), false),
+            // Written in what is the future for this machine's clock.
+            (began + Duration::from_secs(60), ago(5_000), false),
+            (ago(5_000), began + Duration::from_secs(60), false),
+        ] {
+            assert_eq!(is_settled(&FileStat { modified, changed, ..stat }, began), settled, "{modified:?} {changed:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_entry_counts_only_for_identical_stat_data() {
+        let cache = HashCache::new(CacheLimits::default());
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file, stat) = old_file(&dir, "f");
+        cache.put(path.clone(), &file, stat, SystemTime::now(), hashes("f"));
+        assert_eq!(cache.get(&path, &stat).unwrap().content, hashes("f").content);
+        let tick = Duration::from_nanos(1);
+        for other in [
+            FileStat { device: stat.device + 1, ..stat },
+            FileStat { inode: stat.inode + 1, ..stat },
+            FileStat { size: stat.size + 1, ..stat },
+            FileStat { modified: stat.modified + tick, ..stat },
+            FileStat { changed: stat.changed + tick, ..stat },
+        ] {
+            assert!(cache.get(&path, &other).is_none(), "{other:?}");
+        }
+        assert_eq!(cache.status(), CacheStatus { hits: 1, misses: 5, entries: 1, bytes: cache.status().bytes });
+        cache.forget(&path);
+        assert!(cache.get(&path, &stat).is_none());
+    }
+
+    #[test]
+    fn a_file_that_was_just_written_is_not_kept() {
+        let cache = HashCache::new(CacheLimits::default());
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file, _) = old_file(&dir, "f");
+        let stat = stat_file(&file).unwrap();
+        cache.put(path.clone(), &file, stat, SystemTime::now(), hashes("f"));
+        assert!(cache.get(&path, &stat).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn entries_and_bytes_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, file, stat) = old_file(&dir, "f");
+        for limits in [CacheLimits { bytes: 1 << 30, entries: 50 }, CacheLimits { bytes: 20_000, entries: 1 << 30 }] {
+            let cache = HashCache::new(limits);
+            for index in 0..5_000 {
+                cache.put(path.with_extension(index.to_string()), &file, stat, SystemTime::now(), hashes("f"));
+            }
+            let status = cache.status();
+            assert!(
+                status.entries > 0 && status.entries <= limits.entries && status.bytes <= limits.bytes,
+                "{status:?}"
+            );
+        }
+    }
+}

@@ -7,13 +7,15 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io,
     path::Path,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use super::{
-    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus, parallel, plan::PlannedFile, plan::Targets,
+    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus, locks::FileLock, parallel, plan::PlannedFile,
+    plan::Targets,
 };
 use crate::{
     CancelToken,
@@ -23,17 +25,21 @@ use crate::{
     temp_name::new_temp_name,
 };
 
+/// Looks at paths that are being swapped before giving up.
+const MAX_LOOKS: usize = 16;
+
+/// The locks of one request's files.
+struct Locks<'e> {
+    _files: Vec<FileLock<'e>>,
+    _across: Vec<File>,
+}
+
 impl Engine {
     /// Carries out a request; see [`EditRequest`]. Once it has begun to write it cannot be cancelled.
     pub fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
-        let roots = self.roots();
-        let targets = Targets::resolve(request, &Resolver::new(&roots, &self.dir_budget));
-        let places = targets.places();
-        let _locks = self.locks.lock(places.iter().cloned());
-        let os_locks = if request.dry_run { Ok(Vec::new()) } else { self.os_locks.lock(&places) };
-
-        let mut files = self.plan(request, &targets, &Resolver::new(&roots, &self.dir_budget));
-        if let Err(error) = &os_locks {
+        let (targets, locks) = self.lock_targets(request);
+        let mut files = self.plan(request, &targets);
+        if let Err(error) = &locks {
             fail_all(&mut files, &error.kind);
         }
         let failed = files.iter().any(PlannedFile::has_failed);
@@ -55,17 +61,40 @@ impl Engine {
         outcome(request, targets, files, reached)
     }
 
+    /// Resolves the paths of a request and locks what they name, until the locks are dropped.
+    ///
+    /// What a path names may change while its lock is waited for; then the locks are those of other files, and it all
+    /// begins anew.
+    fn lock_targets<'r>(&self, request: &'r EditRequest) -> (Targets<'r>, Result<Locks<'_>, IoError>) {
+        let roots = self.roots();
+        let resolve = || Targets::resolve(request, &Resolver::new(&roots, &self.dir_budget));
+        let mut places = resolve().places;
+        for _ in 0..MAX_LOOKS {
+            let _files = self.locks.lock(places.iter().cloned());
+            let across = if request.dry_run { Ok(Vec::new()) } else { self.os_locks.lock(&places) };
+            let targets = resolve();
+            if targets.places == places || across.is_err() {
+                return (targets, across.map(|_across| Locks { _files, _across }));
+            }
+            places = targets.places;
+        }
+        let restless = io::Error::other("the paths lead somewhere else at each look");
+        (resolve(), Err(IoError::os("", "lock the files", restless)))
+    }
+
     /// Writes all of these files, or none if something fails before the first rename; says how durable they are.
     fn commit(&self, files: &mut [PlannedFile], durability: Durability) -> Durability {
+        // Dropped after all temporary files, which may stand in directories that were made for another file.
+        let made = MadeDirs { disk: &*self.disk, made: Mutex::default() };
         let prepare = |file: &PlannedFile| -> Result<Option<Prepared>, IoError> {
             let (Some(path), Some(new)) = (&file.path, &file.new) else { return Ok(None) };
-            self.prepare(file, path, new.text.as_bytes(), durability).map(Some)
+            self.prepare(file, path, new.text.as_bytes(), durability, &made).map(Some)
         };
         let mut prepared = parallel::map(files, self.threads, prepare);
         for (file, prepared) in files.iter_mut().zip(&mut prepared) {
             let ready = std::mem::replace(prepared, Ok(None)).and_then(|ready| {
-                if ready.is_some() {
-                    self.check_target(file)?;
+                if let Some(ready) = &ready {
+                    self.check_target(file, ready)?;
                 }
                 Ok(ready)
             });
@@ -78,15 +107,20 @@ impl Engine {
             return durability;
         }
         let mut written = Vec::new();
+        let mut files_failed = false;
         for (file, prepared) in files.iter_mut().zip(prepared) {
             let Ok(Some(prepared)) = prepared else { continue };
             match self.put_in_place(file, prepared) {
                 Ok(dirs) => written.push((file, dirs)),
                 Err(error) => {
                     file.fail(error);
+                    files_failed = true;
                     break;
                 }
             }
+        }
+        if !files_failed {
+            made.keep();
         }
         if durability == Durability::Full { self.sync_dirs(&mut written) } else { durability }
     }
@@ -98,14 +132,14 @@ impl Engine {
         path: &RootedPath,
         content: &[u8],
         durability: Durability,
+        made: &MadeDirs,
     ) -> Result<Prepared<'_>, IoError> {
         let _permit = self.permits.acquire();
         let failed = |operation| move |error| IoError::os(path.relative(), operation, error);
-        let mut prepared =
-            Prepared { disk: &*self.disk, dirs: Vec::new(), made: Vec::new(), temp: None, warnings: Vec::new() };
+        let mut prepared = Prepared { disk: &*self.disk, dirs: Vec::new(), temp: None, warnings: Vec::new() };
         let dir = match path.dir() {
             Err(error) if file.create_parents && error.kind() == io::ErrorKind::NotFound => {
-                prepared.make_parents(path).map_err(failed("create the parent directories"))?
+                prepared.make_parents(path, made).map_err(failed("create the parent directories"))?
             }
             dir => dir.map_err(failed("open the directory"))?,
         };
@@ -129,10 +163,12 @@ impl Engine {
     }
 
     /// Fails if the target is not the file any more that was read.
-    fn check_target(&self, file: &PlannedFile) -> Result<(), IoError> {
-        let (Some(path), Some(original)) = (&file.path, &file.original) else { return Ok(()) };
-        let look = || path.dir()?.stat(path.name());
-        let now = look().map_err(|error| IoError::os(path.relative(), "look at", error))?;
+    fn check_target(&self, file: &PlannedFile, ready: &Prepared) -> Result<(), IoError> {
+        let (Some(path), Some(original), Some((dir, _))) = (&file.path, &file.original, &ready.temp) else {
+            return Ok(());
+        };
+        // In the directory that the rename will be done in.
+        let now = dir.stat(path.name()).map_err(|error| IoError::os(path.relative(), "look at", error))?;
         if now == *original {
             return Ok(());
         }
@@ -160,6 +196,7 @@ impl Engine {
         self.files_written.fetch_add(1, Relaxed);
         self.bytes_written.fetch_add(new.text.len() as u64, Relaxed);
         file.outcome.status = FileStatus::Applied;
+        tracing::info!(path = %path.relative().display(), bytes = new.text.len(), "file written");
         Ok(prepared.keep(&mut file.outcome.warnings))
     }
 
@@ -185,25 +222,20 @@ struct Prepared<'e> {
     disk: &'e dyn Disk,
     /// The directories whose entries change.
     dirs: Vec<Arc<Dir>>,
-    /// Directories made for the file, outermost first.
-    made: Vec<(Arc<Dir>, OsString)>,
     temp: Option<(Arc<Dir>, OsString)>,
     warnings: Vec<Warning>,
 }
 
 impl Prepared<'_> {
     /// Makes the missing directories above a file, from the innermost that is there.
-    fn make_parents(&mut self, path: &RootedPath) -> io::Result<Arc<Dir>> {
+    fn make_parents(&mut self, path: &RootedPath, made: &MadeDirs) -> io::Result<Arc<Dir>> {
         let mut dir = path.root().dir().clone();
         for component in path.parent().components() {
             let name = Path::new(component.as_os_str());
             dir = match dir.open_dir(name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    match self.disk.make_dir(&dir, name.as_os_str()) {
-                        Ok(()) => {
-                            self.made.push((dir.clone(), name.as_os_str().to_owned()));
-                            self.dirs.push(dir.clone());
-                        }
+                    match made.make(&dir, name.as_os_str()) {
+                        Ok(()) => self.dirs.push(dir.clone()),
                         // Somebody else was faster.
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         Err(error) => return Err(error),
@@ -218,7 +250,6 @@ impl Prepared<'_> {
 
     fn keep(&mut self, warnings: &mut Vec<Warning>) -> Vec<Arc<Dir>> {
         self.temp = None;
-        self.made.clear();
         warnings.append(&mut self.warnings);
         std::mem::take(&mut self.dirs)
     }
@@ -226,21 +257,48 @@ impl Prepared<'_> {
 
 impl Drop for Prepared<'_> {
     fn drop(&mut self) {
-        let log = |what: &OsStr, error: io::Error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(name = ?what, %error, "could not remove what a failed write left behind");
-            }
-        };
         if let Some((dir, name)) = self.temp.take() {
-            self.disk.remove(&dir, &name).unwrap_or_else(|error| log(&name, error));
+            self.disk.remove(&dir, &name).unwrap_or_else(|error| log_left_behind(&name, &error));
         }
-        for (dir, name) in self.made.drain(..).rev() {
+    }
+}
+
+/// The directories that were made for the files of one commit; those that stay empty are removed again.
+struct MadeDirs<'e> {
+    disk: &'e dyn Disk,
+    /// In the order they were made.
+    made: Mutex<Vec<(Arc<Dir>, OsString)>>,
+}
+
+impl MadeDirs<'_> {
+    fn make(&self, dir: &Arc<Dir>, name: &OsStr) -> io::Result<()> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        self.disk.make_dir(dir, name)?;
+        made.push((dir.clone(), name.to_owned()));
+        Ok(())
+    }
+
+    fn keep(self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for MadeDirs<'_> {
+    fn drop(&mut self) {
+        let made = self.made.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (dir, name) in made.drain(..).rev() {
             match self.disk.remove_dir(&dir, &name) {
-                // Others may use it already.
+                // A file was written there after all, or others use it already.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                result => result.unwrap_or_else(|error| log(&name, error)),
+                result => result.unwrap_or_else(|error| log_left_behind(&name, &error)),
             }
         }
+    }
+}
+
+fn log_left_behind(name: &OsStr, error: &io::Error) {
+    if error.kind() != io::ErrorKind::NotFound {
+        tracing::warn!(?name, %error, "could not remove what a failed write left behind");
     }
 }
 

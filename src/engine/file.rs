@@ -53,14 +53,17 @@ impl Engine {
             }
             let began = SystemTime::now();
             // One byte more than expected tells the end without a further call, and growth by its presence.
-            let mut bytes = Vec::with_capacity(stat.size as usize + 1);
-            (&file).take(limit + 1).read_to_end(&mut bytes).map_err(|error| read_error(path, error))?;
+            let mut bytes = Vec::new();
+            let expected = usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1);
+            bytes.try_reserve_exact(expected).map_err(|error| read_error(path, error.into()))?;
+            (&file).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| read_error(path, error))?;
             if bytes.len() as u64 > limit {
                 return Err(too_large(bytes.len() as u64));
             }
             let after = stat_file(&file).map_err(|error| read_error(path, error))?;
             if after == stat || reading == READINGS {
                 let hash = ContentHash::of(&bytes);
+                tracing::debug!(path = %path.relative().display(), bytes = bytes.len(), "file read");
                 return Ok((FileContent { bytes, hash, stat: after, rested: after == stat, began }, file));
             }
             (file, stat) = open_regular(path)?;
@@ -119,7 +122,7 @@ pub(super) fn refuse_special(path: &RootedPath, kind: FileKind) -> Result<(), Io
 
 /// Hashes to the end of the file; `None` if cancelled before.
 fn hash_pieces(mut file: &File, size: u64, cancel: &CancelToken) -> io::Result<Option<ContentHash>> {
-    let mut piece = vec![0; PIECE.min(size as usize + 1)];
+    let mut piece = vec![0; usize::try_from(size).map_or(PIECE, |size| PIECE.min(size.saturating_add(1)))];
     let mut hasher = ContentHasher::new();
     while !cancel.is_cancelled() {
         match file.read(&mut piece) {

@@ -1,12 +1,11 @@
 //! Locks that other sidecars on this machine honour.
 //!
-//! A lock is an OS lock on one of a fixed number of small files in the state directory, chosen by the place of the file
+//! A lock is an OS lock on one of 256 empty files in the state directory, chosen by the place of the file
 //! that is locked: never a lock on a file that is about to be replaced, nothing to clean up, and whoever dies lets go.
 //! Two files that share a lock file wait for each other without need; that is rare and harmless.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    hash::{DefaultHasher, Hash, Hasher},
     io,
     path::PathBuf,
     thread,
@@ -28,7 +27,6 @@ pub enum LockingPolicy {
     Advisory { directory: PathBuf },
 }
 
-const LOCK_FILES: u64 = 256;
 /// How long an edit waits for another process before it fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The system offers no wait with a limit, so the lock is tried again and again.
@@ -47,7 +45,7 @@ impl OsLocks {
     /// Takes the locks of all these places; dropping the files lets go.
     pub fn lock(&self, places: &[Place]) -> Result<Vec<File>, IoError> {
         let LockingPolicy::Advisory { directory } = &self.policy else { return Ok(Vec::new()) };
-        let mut numbers: Vec<u64> = places.iter().map(lock_number).collect();
+        let mut numbers: Vec<u8> = places.iter().map(|place| lock_number(&place.bytes())).collect();
         // One order for everybody, so that nobody waits in a circle.
         numbers.sort_unstable();
         numbers.dedup();
@@ -69,11 +67,9 @@ impl OsLocks {
     }
 }
 
-/// The same in every process that runs this version.
-fn lock_number(place: &Place) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    place.hash(&mut hasher);
-    hasher.finish() % LOCK_FILES
+/// The same whatever built the process: std's hashes differ between versions of Rust.
+fn lock_number(place: &[u8]) -> u8 {
+    blake3::hash(place).as_bytes()[0]
 }
 
 fn open(directory: &PathBuf, path: &PathBuf) -> io::Result<File> {
@@ -108,4 +104,14 @@ fn try_lock(file: &File) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_the_same_lock_in_every_build() {
+        assert_eq!([lock_number(b""), lock_number(b"a"), lock_number(b"b")], [0xaf, 0x17, 0x10]);
+    }
 }

@@ -19,6 +19,8 @@ pub(super) struct Targets<'r> {
     files: Vec<Target<'r>>,
     /// Index into `files` of each change.
     pub of_change: Vec<usize>,
+    /// Where the files are, each once; what is locked.
+    pub places: Vec<Place>,
 }
 
 /// A file a request speaks of, and the changes of it with their indices.
@@ -49,13 +51,20 @@ pub(super) struct NewContent {
 impl<'r> Targets<'r> {
     /// Resolves the paths of a request; two spellings of one file are one target.
     pub fn resolve(request: &'r EditRequest, resolver: &Resolver) -> Self {
-        let mut by_file: HashMap<PathBuf, usize> = HashMap::new();
-        let mut targets = Self { files: Vec::new(), of_change: Vec::new() };
+        let mut by_place: HashMap<Result<Place, &PathBuf>, usize> = HashMap::new();
+        let mut targets = Self { files: Vec::new(), of_change: Vec::new(), places: Vec::new() };
         for (index, change) in request.changes.iter().enumerate() {
             let asked = change.path();
-            let path = resolver.resolve(asked);
-            let key = path.as_ref().map_or_else(|_| asked.clone(), RootedPath::absolute);
-            let file = *by_file.entry(key).or_insert_with(|| {
+            let found = resolver.resolve(asked).and_then(|path| {
+                let place = path.place();
+                Ok((place.map_err(|error| IoError::os(path.relative(), "look up the directory", error))?, path))
+            });
+            let (place, path) = match found {
+                Ok((place, path)) => (Ok(place), Ok(path)),
+                Err(error) => (Err(asked), Err(error)),
+            };
+            let file = *by_place.entry(place).or_insert_with_key(|place| {
+                targets.places.extend(place.clone());
                 targets.files.push(Target { path, asked, changes: Vec::new() });
                 targets.files.len() - 1
             });
@@ -63,11 +72,6 @@ impl<'r> Targets<'r> {
             targets.of_change.push(file);
         }
         targets
-    }
-
-    pub fn places(&self) -> Vec<Place> {
-        // A place that cannot be told fails again, and is then reported, when it is read.
-        self.files.iter().filter_map(|target| target.path.as_ref().ok()?.place().ok()).collect()
     }
 }
 
@@ -92,11 +96,11 @@ impl Change {
 
 impl Engine {
     /// Plans all files; call it with their locks held.
-    pub(super) fn plan(&self, request: &EditRequest, targets: &Targets, resolver: &Resolver) -> Vec<PlannedFile> {
-        parallel::map(&targets.files, self.threads, |target| self.plan_file(request, target, resolver))
+    pub(super) fn plan(&self, request: &EditRequest, targets: &Targets) -> Vec<PlannedFile> {
+        parallel::map(&targets.files, self.threads, |target| self.plan_file(request, target))
     }
 
-    fn plan_file(&self, request: &EditRequest, target: &Target, resolver: &Resolver) -> PlannedFile {
+    fn plan_file(&self, request: &EditRequest, target: &Target) -> PlannedFile {
         let mut planned = PlannedFile {
             path: None,
             original: None,
@@ -105,12 +109,7 @@ impl Engine {
             change: target.changes.first().map_or(0, |(index, _)| *index),
             outcome: FileOutcome::not_applied(target.asked.clone()),
         };
-        // The path is resolved anew: what it names may have changed while the lock was waited for.
-        let result = match &target.path {
-            Ok(_) => resolver.resolve(target.asked),
-            Err(error) => Err(error.clone()),
-        }
-        .and_then(|path| {
+        let result = target.path.clone().and_then(|path| {
             planned.outcome.real_path = Some(path.absolute());
             let in_file = |kind| IoError::new(path.relative(), kind);
             let original = self.read_original(&path, target)?;
@@ -166,11 +165,13 @@ impl Engine {
             return Ok(None);
         }
         let _permit = self.permits.acquire();
-        match self.read_file(path) {
-            Ok((content, _)) => Ok(Some(content)),
-            Err(IoError { kind: IoErrorKind::NotFound, .. }) => Ok(None),
-            Err(error) => Err(error),
+        let (content, _) = self.read_file(path)?;
+        if !content.rested {
+            // Its stat data are newer than its bytes, so that they could not tell whether the file is still the same.
+            let kind = IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual: None };
+            return Err(IoError::new(path.relative(), kind));
         }
+        Ok(Some(content))
     }
 
     /// Refuses, before anything is touched, what could not or must not be written.
@@ -315,15 +316,16 @@ impl<'a> Draft<'a> {
     fn create(&mut self, create: &CreateFileData) -> Result<(), IoErrorKind> {
         let CreateFileData { options, expected, .. } = create;
         if self.exists() {
-            if !options.overwrite {
-                return if options.ignore_if_exists { Ok(()) } else { Err(IoErrorKind::AlreadyExists) };
+            if !options.overwrite && !options.ignore_if_exists {
+                return Err(IoErrorKind::AlreadyExists);
             }
-            if self.original.is_some() && !self.guarded && expected.version.is_none() {
+            if options.overwrite && self.original.is_some() && !self.guarded && expected.version.is_none() {
                 return Err(IoErrorKind::GuardRequired);
             }
-            check_original(self.path, self.original, expected)?;
-        } else if *expected != (Guard { namespace: expected.namespace, ..Guard::default() }) {
-            return Err(IoErrorKind::NotFound);
+        }
+        check_original(self.path, self.original, expected)?;
+        if self.exists() && !options.overwrite {
+            return Ok(());
         }
         self.text = Some(create.text.clone());
         self.create_parents |= options.create_parents;
@@ -331,9 +333,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Checks a guard against the file as it was before the request.
+/// Checks a guard against the file as it was before the request; only an empty one fits a file that was not there.
 fn check_original(path: &RootedPath, original: Option<&FileContent>, expected: &Guard) -> Result<(), IoErrorKind> {
-    let Some(original) = original else { return Ok(()) };
+    let Some(original) = original else {
+        let expects_nothing = *expected == Guard { namespace: expected.namespace, ..Guard::default() };
+        return if expects_nothing { Ok(()) } else { Err(IoErrorKind::NotFound) };
+    };
     if expected.tracking_hash.is_some() {
         return VerifiedText::new(path, original).map_err(|error| error.kind)?.check_guard(expected);
     }

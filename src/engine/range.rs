@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     error::{GuardKind, IoErrorKind},
-    position::{LineIndex, Position, PositionEncoding, PositionError},
+    position::{LineIndex, Position, PositionEncoding, PositionError, nearest_boundaries},
 };
 
 /// A half-open range of a text; an empty one is an insertion point.
@@ -63,9 +63,7 @@ impl<'t> RangeFinder<'t> {
             return Err(self.out_of_range());
         }
         if !self.text.is_char_boundary(offset) {
-            let before = (0..offset).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
-            let after = (offset..).find(|&at| self.text.is_char_boundary(at)).unwrap_or(self.text.len());
-            return Err(IoErrorKind::InvalidCharBoundary { nearest: [before, after] });
+            return Err(IoErrorKind::InvalidCharBoundary { nearest: nearest_boundaries(self.text, offset) });
         }
         Ok(offset)
     }

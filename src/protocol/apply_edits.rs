@@ -22,11 +22,13 @@ pub const METHOD: &str = "ploke/applyEdits";
 pub struct ApplyEditsParams {
     /// For people; not used.
     pub label: Option<String>,
-    /// Correlation id that is reported with the changes; a new one by default.
+    /// Correlation id, told in the result and with each change; a new one by default.
     pub origin: Option<Uuid>,
+    /// Whether the files stand or fall together.
     #[serde(default)]
+    #[schemars(extend("default" = "transaction"))]
     pub atomicity: Atomicity,
-    /// By default that of `initializationOptions`.
+    /// What is synced before the answer; by default that of `initializationOptions`.
     pub durability: Option<Durability>,
     /// Check everything, write nothing.
     #[serde(default)]
@@ -36,7 +38,7 @@ pub struct ApplyEditsParams {
     pub unguarded: bool,
     /// Changes that are planned in order, each on the result of those before it.
     pub document_changes: Option<Vec<DocumentChange>>,
-    /// Edits by file, in the order given.
+    /// Edits by file, in the order given; the short form of LSP.
     pub changes: Option<UriMap<Vec<TextEdit>>>,
     /// Guards by file, for files that the request changes.
     #[serde(default)]
@@ -84,8 +86,11 @@ pub struct ChangeAnnotation {
 pub struct ApplyEditsResult {
     /// Everything was written; false for dry runs.
     pub applied: bool,
+    /// The correlation id of the request, or a new one.
     pub origin: Uuid,
+    /// As it was asked for.
     pub dry_run: bool,
+    /// What was reached; what was asked for if nothing was written.
     pub durability: ReachedDurability,
     /// Absent if everything was, or would have been, written.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +109,9 @@ pub struct ApplyEditsResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ReachedDurability {
+    /// Files and directories are synced.
     Full,
+    /// Nothing was synced.
     BestEffort,
     /// Written, but a directory could not be synced.
     Unknown,
@@ -120,20 +127,25 @@ pub struct FileResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_uri: Option<FileUri>,
     pub status: FileStatus,
+    /// Of the file before the request, as far as it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_content_hash: Option<ContentHash>,
+    /// Of the new content, also where it would only be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_content_hash: Option<ContentHash>,
+    /// Of the new content; present if the guard had a tracking hash and the new text parses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_tracking_hash: Option<TrackingHash>,
     /// Length of the new content less that of the old one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub byte_delta: Option<i64>,
-    /// In the order given.
+    /// Where each edit stood and stands, in the order given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<EditResult>,
+    /// What did not go ideally although the file was written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<ItemError>,
+    /// With status `error` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
 }
@@ -141,6 +153,7 @@ pub struct FileResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FileStatus {
+    /// It was written.
     Applied,
     /// Dry runs only.
     WouldApply,
@@ -148,6 +161,7 @@ pub enum FileStatus {
     Unchanged,
     /// Nothing is wrong with this file, another one failed.
     NotApplied,
+    /// See `error`.
     Error,
 }
 

@@ -43,7 +43,9 @@ impl DocumentChange {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TextDocumentEdit {
     pub text_document: TextDocument,
+    /// Guard of the file.
     pub expected: Option<Expected>,
+    /// Relative to the text as it is before all of them; they must not overlap.
     pub edits: Vec<TextEdit>,
 }
 
@@ -55,7 +57,7 @@ pub struct CreateFile {
     /// Empty by default.
     pub text: Option<String>,
     pub options: Option<CreateOptions>,
-    /// Guard of the file that is overwritten.
+    /// Guard of the file that is overwritten; without such a file it fails.
     pub expected: Option<Expected>,
     /// Taken as LSP gives it; not used.
     pub annotation_id: Option<String>,
@@ -64,7 +66,9 @@ pub struct CreateFile {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateOptions {
+    /// Replace a file that is there; it needs a guard. Goes before `ignoreIfExists`.
     pub overwrite: Option<bool>,
+    /// Leave a file that is there as it is.
     pub ignore_if_exists: Option<bool>,
     /// Create the missing directories above the file.
     pub create_parents: Option<bool>,

@@ -14,8 +14,11 @@ pub const PROTOCOL: u32 = 1;
 /// What `capabilities.experimental.ploke` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlokeCapabilities {
+    /// Version of the protocol.
     pub protocol: u32,
+    /// The `ploke/*` requests the server answers.
     pub methods: Vec<&'static str>,
+    /// The `ploke/*` notifications the server sends.
     pub notifications: Vec<&'static str>,
 }
 
@@ -25,8 +28,11 @@ pub struct PlokeCapabilities {
 pub struct InitializationOptions {
     /// Used when the client names no workspace folders and no `rootUri`.
     pub roots: Option<Vec<FileUri>>,
+    /// Where symbolic links may lead.
+    #[schemars(extend("default" = "denyCrossRoot"))]
     pub symlink_policy: Option<SymlinkPolicy>,
     /// Namespace of tracking hashes for requests that name none.
+    #[schemars(extend("default" = Uuid::nil()))]
     pub namespace: Option<Uuid>,
     #[serde(default)]
     pub watch: WatchOptions,
@@ -35,8 +41,12 @@ pub struct InitializationOptions {
     #[serde(default)]
     pub cache: CacheOptions,
     /// Durability of edits that do not ask for one.
+    #[schemars(extend("default" = "full"))]
     pub durability: Option<Durability>,
+    /// Whether locks are taken that other sidecars of the same user honour.
+    #[schemars(extend("default" = "advisory"))]
     pub locking: Option<Locking>,
+    /// Reserved: read, but without effect.
     #[serde(default)]
     pub undo: UndoOptions,
     #[serde(default)]
@@ -65,17 +75,26 @@ pub enum Locking {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WatchOptions {
+    /// Whether changes from outside are told; those of own requests always are.
+    #[schemars(extend("default" = true))]
     pub enabled: Option<bool>,
     /// How long a path must be quiet before its change is told, in milliseconds.
+    #[schemars(extend("default" = 50))]
     pub debounce_ms: Option<Bounded<1, 60_000>>,
+    /// Who notices changes.
+    #[schemars(extend("default" = "native"))]
     pub backend: Option<WatchBackend>,
     /// How often the poll backend looks, in milliseconds.
+    #[schemars(extend("default" = 2000))]
     pub poll_interval_ms: Option<Bounded<10, 3_600_000>>,
-    /// How many changes may wait to be told.
+    /// How many events of the system may wait; more are dropped and end in a `rescan`.
+    #[schemars(extend("default" = 4096))]
     pub capacity: Option<Bounded<16, 16_777_216>>,
-    /// Patterns of paths whose changes are not told.
+    /// What is not watched: lines as in a `.gitignore` file at each root.
+    #[schemars(extend("default" = []))]
     pub ignore: Option<Vec<String>>,
-    /// Whether what `.gitignore` names is not told.
+    /// Whether what `.gitignore` files name is not told.
+    #[schemars(extend("default" = true))]
     pub gitignore: Option<bool>,
 }
 
@@ -83,13 +102,16 @@ pub struct WatchOptions {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitOptions {
-    /// Largest file whose text is read.
+    /// Largest file for text operations, in bytes.
+    #[schemars(extend("default" = 64 << 20))]
     pub max_file_bytes: Option<Bounded<1, { i64::MAX as u64 }>>,
-    /// Largest message.
+    /// Largest message body the client may send, and most bytes of text in one answer of `ploke/snippets`.
+    #[schemars(extend("default" = 64 << 20))]
     pub max_message_bytes: Option<Bounded<1024, 4_294_967_295>>,
-    /// How many files are worked on at once.
+    /// How many files are worked on at once; by default a quarter of `fdLimit`.
     pub permits: Option<Bounded<1, 65_536>>,
-    /// How many files are open at once; clamped to 4..=1024.
+    /// How many descriptors are used for files and directories at once, clamped to 4..=1024; by default a third of the
+    /// soft limit of open files, at most 100, and 50 where there is no such limit.
     pub fd_limit: Option<u64>,
 }
 
@@ -97,8 +119,11 @@ pub struct LimitOptions {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CacheOptions {
-    /// 0 turns the cache off.
+    /// Memory for it, in bytes; 0 turns it off.
+    #[schemars(extend("default" = 32 << 20))]
     pub bytes: Option<u64>,
+    /// How many files it knows; 0 turns it off.
+    #[schemars(extend("default" = 100_000))]
     pub entries: Option<u64>,
 }
 
@@ -106,7 +131,9 @@ pub struct CacheOptions {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UndoOptions {
+    /// Reserved: read, but without effect.
     pub keep_bytes: Option<u64>,
+    /// Reserved: read, but without effect.
     pub keep_days: Option<u64>,
 }
 
@@ -114,13 +141,20 @@ pub struct UndoOptions {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogOptions {
+    /// Directory of the log files, an absolute path; by default `ploke-io/log` in the platform's state directory.
     pub dir: Option<PathBuf>,
+    /// How much is logged.
+    #[schemars(extend("default" = "info"))]
     pub level: Option<LogLevel>,
+    /// When a new file is begun.
+    #[schemars(extend("default" = "daily"))]
     pub rotation: Option<LogRotation>,
-    /// How many old log files are kept.
+    /// How many log files are kept.
+    #[schemars(extend("default" = 7))]
     pub keep: Option<Bounded<1, 10_000>>,
 }
 
+/// The least serious events that are logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogLevel {
@@ -132,6 +166,7 @@ pub enum LogLevel {
     Trace,
 }
 
+/// How long a log file is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogRotation {

@@ -31,17 +31,21 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ItemErrorKind {
+    /// Nothing is at the path, or a directory above a new file is missing. Look again; create with `createParents`.
     NotFound,
+    /// A directory, a FIFO, a socket or a device is at the path. Ask for a regular file.
     NotAFile,
-    /// The path itself lies outside of all roots.
+    /// The path itself lies outside of all roots. Add a workspace folder if it should not.
     OutsideRoots,
-    /// A symbolic link leads where the policy does not allow.
+    /// A symbolic link leads where the policy does not allow. Use the real path, or `symlinkPolicy` "follow" between roots.
     SymlinkDenied,
+    /// The file may not be read or written by this user, or is read-only. Ask a person.
     PermissionDenied {
         /// Name of the operating system's error, such as "EACCES".
         #[serde(skip_serializing_if = "Option::is_none")]
         os: Option<&'static str>,
     },
+    /// The file, the text or the document is not the one expected. Read it again and decide anew.
     ContentMismatch {
         /// The guard that failed.
         guard: Guard,
@@ -49,48 +53,70 @@ pub enum ItemErrorKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         actual: Option<FileHashes>,
     },
+    /// The range ends behind the text, or starts after its end. Read the file again.
     OutOfRange {
+        /// Length of the file in bytes.
         file_bytes: u64,
     },
+    /// The range cuts a character or a surrogate pair in two. Take one of the nearest boundaries.
     InvalidCharBoundary {
         /// The byte offsets of the boundaries before and after.
         nearest: [u64; 2],
     },
+    /// The file is not UTF-8 text. Only `ploke/scan` by content hash works on it.
     NotUtf8 {
+        /// Length in bytes of the valid beginning.
         valid_up_to: u64,
     },
-    /// The text is not Rust; line and column count from 1.
+    /// The text does not parse as Rust, so it has no tracking hash. Guard with the content hash.
     ParseError {
+        /// From 1.
         line: u64,
+        /// From 1.
         column: u64,
     },
+    /// `expectedText` stands nowhere in the file. Read the file again.
     TextNotFound,
+    /// `expectedText` stands in the file more than once. Give a range, or more of the text around it.
     AmbiguousText {
+        /// How many times.
         count: u64,
         /// The first ten places.
         byte_ranges: Vec<ByteRange>,
     },
-    /// Indices of the two edits.
+    /// Two edits of one entry overlap. Join them, or use an entry for each.
     OverlappingEdits {
+        /// Index of one of them in `edits`.
         first: u64,
+        /// Index of the other.
         second: u64,
     },
+    /// An existing file would be changed without a byte-exact guard. Give one.
     GuardRequired,
+    /// A file is at the path where one would be created. Edit it, or use `overwrite` with a guard.
     AlreadyExists,
+    /// The file, its new text or all snippets of an answer are above a limit. Raise `limits`, or ask for less at a time.
     TooLarge {
+        /// What there is.
         bytes: u64,
+        /// What is allowed.
         limit: u64,
     },
-    /// Another process holds the lock of the file.
+    /// Another sidecar held the lock of the file for more than ten seconds. Try again later.
     Locked,
+    /// The request was cancelled, or the session ended, before this item was begun; nothing of it was done.
     Cancelled,
+    /// The operating system refused, or ("ENOTSUP") the server does not do this. The message says what was tried.
     Io {
         /// Name of the operating system's error, such as "ENOSPC".
         #[serde(skip_serializing_if = "Option::is_none")]
         os: Option<&'static str>,
     },
+    /// A warning: applied, but the directory could not be synced. A power cut may bring the old content back.
     DurabilityUnknown,
+    /// A warning: applied, but the new file lacks the attributes that the message names.
     MetadataNotPreserved,
+    /// A bug of the server. Report it.
     Internal,
 }
 
@@ -102,5 +128,6 @@ pub enum Guard {
     TrackingHash,
     ExpectedText,
     NodeTrackingHash,
+    /// The document is not open in this version.
     Version,
 }

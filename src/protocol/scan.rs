@@ -15,6 +15,7 @@ pub const METHOD: &str = "ploke/scan";
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScanParams {
+    /// In any order.
     pub files: Vec<ScanQuery>,
     /// The hashes wanted in the answer.
     #[serde(default)]
@@ -28,7 +29,7 @@ pub struct ScanQuery {
     /// Echoed in the answer.
     pub id: Option<Id>,
     pub uri: FileUri,
-    /// Needs at least one hash.
+    /// What the client knows of it; at least one hash.
     #[serde(deserialize_with = "with_a_hash")]
     #[schemars(extend("anyOf" = [{ "required": ["contentHash"] }, { "required": ["trackingHash"] }]))]
     pub expected: Expected,
@@ -45,6 +46,7 @@ fn with_a_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expected, D
 /// One entry per file asked for, in the same order.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ScanResult {
+    /// In the order of the request.
     pub files: Vec<ScannedFile>,
 }
 
@@ -54,22 +56,27 @@ pub struct ScanResult {
 pub enum ScannedFile {
     /// Every hash that was given is the file's.
     Unchanged(Comparison),
+    /// A hash that was given is not the file's.
     Changed(Comparison),
     /// The tracking hash is the same, the bytes are not; only when both were given.
     Formatted(Comparison),
+    /// No file is there.
     Missing(Comparison),
+    /// It could not be compared.
     Error(ScanError),
 }
 
 /// The hashes that the client knew and those that the file has.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Comparison {
+    /// As it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
     /// As it was asked for.
     pub uri: FileUri,
+    /// The hashes that were given.
     pub old: KnownHashes,
-    /// Absent for a missing file.
+    /// The hashes that the file has; absent for a missing file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<FileHashes>,
 }
@@ -87,6 +94,7 @@ pub struct KnownHashes {
 /// Why one file could not be compared.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ScanError {
+    /// As it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
     /// As it was asked for.

@@ -15,6 +15,7 @@ pub const METHOD: &str = "ploke/snippets";
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnippetsParams {
+    /// In any order, of any files.
     pub snippets: Vec<SnippetQuery>,
 }
 
@@ -29,6 +30,7 @@ pub struct SnippetQuery {
     pub uri: FileUri,
     /// Without one: the one place where `expectedText` stands, else the whole file.
     pub range: Option<Range>,
+    /// What the file must be.
     pub expected: Option<Expected>,
     /// The text that must stand at the range.
     pub expected_text: Option<String>,
@@ -42,6 +44,7 @@ pub struct SnippetQuery {
 /// One entry per snippet asked for, in the same order.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SnippetsResult {
+    /// In the order of the request.
     pub snippets: Vec<SnippetResult>,
 }
 
@@ -49,7 +52,9 @@ pub struct SnippetsResult {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "camelCase")]
 pub enum SnippetResult {
+    /// Every guard holds.
     Ok(SnippetText),
+    /// It could not be read, or a guard does not hold.
     Error(SnippetError),
 }
 
@@ -57,11 +62,14 @@ pub enum SnippetResult {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SnippetText {
+    /// As it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
     /// As it was asked for.
     pub uri: FileUri,
+    /// What stands at the range.
     pub text: String,
+    /// Where the text stands in the file, whatever kind of range was asked for.
     pub byte_range: ByteRange,
     /// Hash of the whole file that the text was taken from.
     pub content_hash: ContentHash,
@@ -73,6 +81,7 @@ pub struct SnippetText {
 /// Why one snippet could not be read.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SnippetError {
+    /// As it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
     /// As it was asked for.

@@ -18,8 +18,11 @@ pub struct StatusParams {}
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusResult {
+    /// Of the server.
     pub version: &'static str,
+    /// Since `initialize`.
     pub uptime_ms: u64,
+    /// As they were given.
     pub roots: Vec<FileUri>,
     /// By method.
     pub requests: BTreeMap<String, MethodStats>,
@@ -34,6 +37,7 @@ pub struct StatusResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MethodStats {
+    /// All that were answered.
     pub count: u64,
     /// Refused requests count too.
     pub errors: u64,
@@ -50,7 +54,7 @@ pub struct WatchStatus {
     /// Null when watching is off.
     pub backend: Option<WatchBackend>,
     pub state: WatchState,
-    /// Watches that are set.
+    /// Directories that are watched.
     pub watches: u64,
     /// How many watches the system allows; null where it does not say.
     pub limit: Option<u64>,
@@ -78,9 +82,11 @@ pub enum WatchBackend {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WatchState {
+    /// Some roots are still being walked; changes there may go untold.
     Starting,
     Watching,
     Polling,
+    /// Changes from outside are not told.
     Off,
 }
 

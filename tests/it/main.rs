@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 mod command_line;
+#[cfg(feature = "server")]
+mod documents;
 mod library;
 #[cfg(feature = "server")]
 mod support;

@@ -1,15 +1,12 @@
 //! A real disk and the system's own events. Where a writer keeps a pace it sleeps; nothing else waits for time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, OpenOptions},
-    io::Write,
-    path::PathBuf,
-    thread,
+    collections::BTreeSet,
+    fs, thread,
     time::{Duration, Instant},
 };
 
-use super::{Field, LIMIT, Picture, until};
+use super::{LIMIT, field::Field, until};
 use crate::{
     events::FileEventKind,
     hash::ContentHash,
@@ -231,7 +228,6 @@ fn a_changed_gitignore_hides_and_shows_directories() {
     assert_eq!(field.reports(), ["created b/x"]);
 }
 
-#[cfg(unix)]
 #[test]
 fn links_are_told_without_hash_and_not_followed() {
     use std::os::unix::fs::symlink;
@@ -250,7 +246,6 @@ fn links_are_told_without_hash_and_not_followed() {
     assert_eq!(batch.changes[0].content_hash, None);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn fifos_and_changes_of_mode_are_not_told_and_large_files_without_hash() {
     use std::os::unix::fs::PermissionsExt;
@@ -265,7 +260,6 @@ fn fifos_and_changes_of_mode_are_not_told_and_large_files_without_hash() {
     assert_eq!((batch.changes[0].kind, batch.changes[0].content_hash), (FileEventKind::Created, None));
 }
 
-#[cfg(unix)]
 #[test]
 fn names_that_are_not_utf8_survive() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
@@ -383,74 +377,4 @@ fn a_sink_may_drop_the_watcher() {
     *slot.lock().unwrap() = Some(watcher);
     fs::write(dir.path().join("a"), "").unwrap();
     dropped.recv_timeout(LIMIT).unwrap();
-}
-
-/// Whatever happens in whatever order: the reports add up to what is on disk.
-#[test]
-fn the_reports_of_a_thousand_random_operations_add_up_to_the_disk() {
-    let field = Field::new();
-    let mut random = Random(0x5eed);
-    for step in 0..1000 {
-        // Most fail, because what they need is not there; that is as good as any other.
-        let _ = random_operation(&field, &mut random, step);
-        if step % 100 == 0 {
-            // Lets some of it be told before more comes; how much does not matter.
-            thread::sleep(Duration::from_millis(30));
-        }
-    }
-    let mut disk = BTreeMap::new();
-    for entry in ignore::WalkBuilder::new(field.dir.path()).standard_filters(false).build() {
-        let path = entry.unwrap().into_path();
-        if path.is_file() {
-            disk.insert(path.clone(), ContentHash::of(&fs::read(&path).unwrap()));
-        }
-    }
-    let mut picture = Picture { files: BTreeMap::new() };
-    let (mut log, deadline) = (Vec::new(), Instant::now() + LIMIT);
-    while picture.files != disk {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(batch) = field.reports.recv_timeout(left) else { panic!("{}", difference(&picture.files, &disk, &log)) };
-        for change in batch.changes {
-            log.push(field.line(&change));
-            // A rename keeps the hash of a directory's files; everything else tells its own.
-            picture.apply(&change, || change.content_hash.unwrap_or(ContentHash::of(b"unread"))).unwrap();
-        }
-    }
-}
-
-fn random_operation(field: &Field, random: &mut Random, step: usize) -> std::io::Result<()> {
-    let (a, b) = (random.path(field), random.path(field));
-    match random.below(9) {
-        0..=2 => fs::write(&a, format!("{step}")),
-        3 => OpenOptions::new().append(true).open(&a)?.write_all(b"more"),
-        4 => fs::remove_file(&a),
-        5 => fs::create_dir(&a),
-        6 | 7 => fs::rename(&a, &b),
-        _ => fs::remove_dir_all(&a),
-    }
-}
-
-fn difference(told: &BTreeMap<PathBuf, ContentHash>, disk: &BTreeMap<PathBuf, ContentHash>, log: &[String]) -> String {
-    let all = told.keys().chain(disk.keys()).collect::<BTreeSet<_>>();
-    let different = all.into_iter().filter(|path| told.get(*path) != disk.get(*path));
-    let lines = different.map(|path| format!("{path:?}: told {:?}, on disk {:?}", told.get(path), disk.get(path)));
-    format!("{}\nafter {}", lines.collect::<Vec<_>>().join("\n"), log.join("; "))
-}
-
-/// Small, and the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    /// One of few paths, up to three levels deep.
-    fn path(&mut self, field: &Field) -> PathBuf {
-        let depth = 1 + self.below(3);
-        (0..depth).fold(field.path(""), |path, _| path.join(["a", "b", "c", "d"][self.below(4) as usize]))
-    }
 }

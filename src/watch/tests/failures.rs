@@ -113,13 +113,14 @@ fn a_path_that_fails_again_and_again_asks_for_one_rescan() {
 #[test]
 fn a_sink_that_panics_turns_the_watcher_off_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
     let watcher = Watcher::start(WatchConfig::default(), |_| panic!("as a test")).unwrap();
-    watcher.add_root(dir.path());
+    watcher.add_root(&root);
     until("the watcher watches", || watcher.status().state == WatchState::Watching);
-    fs::write(dir.path().join("a"), "").unwrap();
+    fs::write(root.join("a"), "").unwrap();
     until("the watcher is off", || watcher.status().state == WatchState::Off);
     assert!(watcher.status().reason.is_some());
-    watcher.add_root(dir.path());
+    watcher.add_root(&root);
     assert_eq!(watcher.status().state, WatchState::Off, "it stays off");
 }
 

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
 
 use super::{
     Picture, describe,
@@ -22,34 +25,39 @@ enum Step {
     Wait(u64),
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn reports_add_up_to_the_disk(steps in prop::collection::vec(step(), 0..60)) {
-        let mut world = World::new();
-        world.told.list(Path::new("/r"), Vec::new());
-        let mut client = Client { picture: Picture { files: BTreeMap::new() }, log: Vec::new() };
-        let mut on_the_way = VecDeque::new();
-        let mut now = 0;
-        for (number, step) in steps.into_iter().enumerate() {
-            match step {
-                Step::Happen(operation) if confuses(&operation, &on_the_way) => {}
-                Step::Happen(operation) => on_the_way.extend(world.disk.operate(operation, number)),
-                Step::Deliver(count) => {
-                    for change in on_the_way.drain(..count.min(on_the_way.len())) {
-                        world.deliver(change, now);
-                    }
+#[test]
+fn reports_add_up_to_the_disk() {
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() };
+    // The same cases every time.
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    runner.run(&prop::collection::vec(step(), 0..60), play).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut world = World::new();
+    world.told.list(Path::new("/r"), Vec::new());
+    let mut client = Client { picture: Picture { files: BTreeMap::new() }, log: Vec::new() };
+    let mut on_the_way = VecDeque::new();
+    let mut now = 0;
+    for (number, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Happen(operation) if confuses(&operation, &on_the_way) => {}
+            Step::Happen(operation) => on_the_way.extend(world.disk.operate(operation, number)),
+            Step::Deliver(count) => {
+                for change in on_the_way.drain(..count.min(on_the_way.len())) {
+                    world.deliver(change, now);
                 }
-                Step::Wait(millis) => now += millis,
             }
-            client.hear(&mut world, now)?;
+            Step::Wait(millis) => now += millis,
         }
-        on_the_way.into_iter().for_each(|change| world.deliver(change, now));
-        while let Some(deadline) = world.next_deadline() {
-            client.hear(&mut world, deadline)?;
-        }
-        prop_assert_eq!(client.picture.files, world.disk.0, "after {:#?}", client.log);
+        client.hear(&mut world, now)?;
     }
+    on_the_way.into_iter().for_each(|change| world.deliver(change, now));
+    while let Some(deadline) = world.next_deadline() {
+        client.hear(&mut world, deadline)?;
+    }
+    prop_assert_eq!(client.picture.files, world.disk.0, "after {:#?}", client.log);
+    Ok(())
 }
 
 /// Whether a file is made under the old name of a directory whose move has not come in yet: it would be taken for one

@@ -182,6 +182,27 @@ fn files_are_created_where_nothing_is_and_parents_only_if_asked_for() {
 }
 
 #[test]
+fn no_guard_goes_unchecked_because_the_file_is_left_alone_or_was_not_there() {
+    let fixture = Fixture::new();
+    let path = fixture.write("f.txt", "now");
+    let unless_there = CreateOptions { ignore_if_exists: true, ..CreateOptions::default() };
+    let stale = create(&path, "", unless_there, guard("before"));
+    let outcome = fixture.apply(&request([stale.clone()]));
+    assert!(error_of(&outcome).starts_with("ContentMismatch { guard: ContentHash"), "{}", error_of(&outcome));
+    let outcome = fixture.apply(&request([stale, edit(&path, Guard::default(), [((0, 1), "x")])]));
+    assert!(error_of(&outcome).starts_with("ContentMismatch { guard: ContentHash"), "{}", error_of(&outcome));
+    assert_eq!(fixture.read("f.txt"), "now");
+
+    let new = fixture.path("new.txt");
+    let outcome = fixture.apply(&request([
+        create(&new, "made", CreateOptions::default(), Guard::default()),
+        edit(&new, guard("made"), [((0, 1), "M")]),
+    ]));
+    assert_eq!((error_of(&outcome).as_str(), outcome.failed_change), ("NotFound", Some(1)));
+    assert_eq!(fixture.names(), ["f.txt"]);
+}
+
+#[test]
 fn rename_and_delete_are_refused_as_not_supported() {
     let fixture = Fixture::new();
     let path = fixture.write("f.txt", "x");

@@ -181,3 +181,21 @@ fn a_cancelled_request_says_so_for_what_it_did_not_read() {
     let error = fixture.manager.snippets(&[request], &cancel).unwrap().remove(0).unwrap_err();
     assert!(matches!(error.kind, IoErrorKind::Cancelled));
 }
+
+#[test]
+fn the_largest_limit_reads_the_whole_file() {
+    let fixture = Fixture::with(|builder, root| builder.with_roots([root]).with_max_file_bytes(u64::MAX));
+    let path = fixture.write("f.txt", "text");
+    assert_eq!(fixture.read_whole(path).unwrap(), "text");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_larger_than_the_memory_is_an_error_and_no_crash() {
+    let fixture = Fixture::with(|builder, root| builder.with_roots([root]).with_max_file_bytes(u64::MAX));
+    let path = fixture.write("f.txt", "");
+    // Sparse: it takes no room.
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(8 << 40).unwrap();
+    let error = fixture.read_whole(path).unwrap_err();
+    assert!(error.to_string().contains("read"), "{error}");
+}

@@ -160,6 +160,11 @@ fn special_files_are_refused_without_being_waited_for() {
     rustix::fs::mkfifoat(rustix::fs::CWD, fixture.path("fifo"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(fixture.path("socket")).unwrap();
     symlink("/dev/null", fixture.path("null")).unwrap();
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    match mknodat(CWD, fixture.path("device"), FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 5)) {
+        Ok(()) => assert_eq!(outcome(&fixture, fixture.path("device")), "NotAFile"),
+        Err(error) => eprintln!("SKIPPED a device: only root may make one ({error})"),
+    }
     assert_eq!(outcome(&fixture, fixture.path("fifo")), "NotAFile");
     assert_eq!(outcome(&fixture, fixture.path("socket")), "NotAFile");
     assert_eq!(outcome(&fixture, fixture.path("null")), "SymlinkDenied");
@@ -341,4 +346,17 @@ fn without_roots_every_path_is_refused() {
     let request = ploke_io::engine::EmbeddingData { path: "/etc/hostname".into(), ..Default::default() };
     let error = manager.snippets(&[request], &CancelToken::new()).unwrap().remove(0).unwrap_err();
     assert!(error.to_string().contains("no workspace roots"), "{error}");
+}
+
+#[test]
+fn dots_may_lead_from_a_root_to_one_around_it_but_a_link_may_not() {
+    let fixture = Fixture::with(|builder, root| {
+        fs::create_dir(root.join("sub")).unwrap();
+        builder.with_roots([root.to_path_buf(), root.join("sub")])
+    });
+    let path = fixture.write("a.txt", "in root");
+    symlink(path, fixture.path("sub/link")).unwrap();
+    assert_eq!(fixture.read_whole(fixture.path("sub/../a.txt")).unwrap(), "in root");
+    let refused = fixture.read_whole(fixture.path("sub/link")).unwrap_err();
+    assert!(matches!(refused.kind, IoErrorKind::SymlinkDenied), "{refused:?}");
 }

@@ -1,0 +1,109 @@
+//! A directory on a real disk, watched by the system's own means.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver},
+    time::Instant,
+};
+
+use tempfile::TempDir;
+
+use super::{LIMIT, describe, until};
+use crate::{
+    events::{FileChangeEvent, FileEventBatch},
+    hash::ContentHash,
+    watch::{WatchConfig, WatchState, Watcher},
+};
+
+/// A watched temporary directory, and all that was reported about it.
+pub struct Field {
+    pub watcher: Watcher,
+    pub reports: Receiver<FileEventBatch>,
+    pub dir: TempDir,
+}
+
+impl Field {
+    pub fn new() -> Self {
+        Self::with(WatchConfig::default(), |_| {})
+    }
+
+    /// `prepare` is run on the directory before it is watched.
+    pub fn with(config: WatchConfig, prepare: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let (sender, reports) = mpsc::channel();
+        let watcher = Watcher::start(config, move |batch| drop(sender.send(batch))).unwrap();
+        let field = Self { watcher, reports, dir };
+        field.add_root("");
+        field
+    }
+
+    pub fn add_root(&self, name: &str) {
+        self.watcher.add_root(&self.path(name));
+        self.wait_until_watching();
+    }
+
+    pub fn wait_until_watching(&self) {
+        until("the watcher watches", || {
+            matches!(self.watcher.status().state, WatchState::Watching | WatchState::Polling)
+        });
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.dir.path().to_path_buf() } else { self.dir.path().join(name) }
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    pub fn mkdir(&self, name: &str) {
+        fs::create_dir_all(self.path(name)).unwrap();
+    }
+
+    pub fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// Writes as the commit of an edit does: announced, through a temporary file that is renamed into place.
+    pub fn own_write(&self, name: &str, content: &str) {
+        let path = self.path(name);
+        let temp = path.with_file_name(crate::temp_name::new_temp_name());
+        fs::write(&temp, content).unwrap();
+        self.watcher.expect_write(&path, ContentHash::of(content.as_bytes()));
+        fs::rename(&temp, &path).unwrap();
+    }
+
+    /// Everything reported until a change of the file `name`, which every test writes last, in readable lines.
+    pub fn reports_until(&self, name: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let batch = self.reports.recv_timeout(left).unwrap_or_else(|_| panic!("{name} after {lines:?}"));
+            let found = batch.changes.iter().any(|change| change.path == self.path(name));
+            lines.extend(batch.rescan.then(|| "rescan".to_owned()));
+            lines.extend(batch.changes.iter().filter(|c| c.path != self.path(name)).map(|c| self.line(c)));
+            if found {
+                return lines;
+            }
+        }
+    }
+
+    /// Waits long enough for all that happened before to be reported: what comes last is reported last.
+    pub fn reports(&self) -> Vec<String> {
+        let name = format!("end-{}", uuid::Uuid::new_v4());
+        self.write(&name, "");
+        self.reports_until(&name)
+    }
+
+    pub fn line(&self, change: &FileChangeEvent) -> String {
+        assert_eq!(change.origin, None, "the watcher knows of no requests");
+        describe(change, self.dir.path())
+    }
+}
