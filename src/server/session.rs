@@ -140,16 +140,15 @@ fn locking_policy(asked: Option<initialize::Locking>, state_dir: Option<&Path>) 
     if asked == Some(initialize::Locking::None) {
         return (LockingPolicy::None, None);
     }
-    let without = |reason: String| {
-        let problem = format!("edits of other sidecars are not waited for, only guards keep them apart: {reason}");
-        (LockingPolicy::None, Some(problem))
-    };
-    let Some(state) = state_dir else { return without("the home directory is not known".into()) };
+    // That there is no such directory is told of the log already.
+    let Some(state) = state_dir else { return (LockingPolicy::None, None) };
     let directory = state.join("locks");
     let policy = LockingPolicy::Advisory { directory: directory.clone() };
     match policy.check() {
         Err(error) if asked.is_none() => {
-            without(format!("no lock file could be made in {}: {error}", directory.display()))
+            let reason = format!("no lock file could be made in {}: {error}", directory.display());
+            let problem = format!("edits of other sidecars are not waited for, only guards keep them apart: {reason}");
+            (LockingPolicy::None, Some(problem))
         }
         // Who asked for locks is told by each edit that there are none.
         _ => (policy, None),
@@ -213,11 +212,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let no_directory = dir.path().join("file");
         std::fs::write(&no_directory, "").unwrap();
-        for state in [None, Some(no_directory.as_path())] {
-            let (policy, problem) = locking_policy(None, state);
-            assert_eq!(policy, LockingPolicy::None);
-            assert!(problem.unwrap().starts_with("edits of other sidecars are not waited for"));
-        }
+        let (policy, problem) = locking_policy(None, Some(&no_directory));
+        assert_eq!(policy, LockingPolicy::None);
+        assert!(problem.unwrap().starts_with("edits of other sidecars are not waited for"));
     }
 
     #[test]
