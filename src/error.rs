@@ -70,6 +70,8 @@ pub enum IoErrorKind {
     SymlinkDenied,
     #[error("permission denied{}", os_suffix(.os))]
     PermissionDenied { os: Option<&'static str> },
+    #[error("the file is read-only: its mode lets nobody write; change the mode first")]
+    ReadOnly,
     #[error("{}", mismatch_message(.guard))]
     ContentMismatch { guard: GuardKind, actual: Option<ActualHashes> },
     #[error("range lies outside of the text or starts after its end; the file has {file_bytes} bytes")]

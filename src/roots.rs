@@ -106,12 +106,16 @@ impl Roots {
         self.roots.iter().all(|root| root.is_current())
     }
 
-    /// Opens the roots again that were made again; nothing is found beneath those that are gone.
-    pub fn reopen(&mut self) {
+    /// Opens the roots again that were made again, and returns their real paths; nothing is found beneath those that are
+    /// gone.
+    pub fn reopen(&mut self) -> Vec<PathBuf> {
+        let mut replaced = Vec::new();
         for root in self.roots.iter_mut().filter(|root| !root.is_current()) {
             let gone = |_| Root { given: root.given.clone(), real: root.real.clone(), dir: None };
             *root = Arc::new(Root::open(&root.given).unwrap_or_else(gone));
+            replaced.extend(root.dir.is_some().then(|| root.real.clone()));
         }
+        replaced
     }
 
     /// Adds a root; one that is there already under the same name is replaced.
@@ -251,12 +255,16 @@ impl<'a> Resolver<'a> {
         let Some((root, rest)) = self.roots.locate(path) else {
             return Err(IoError::new(path, IoErrorKind::OutsideRoots { no_roots: self.roots.roots.is_empty() }));
         };
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            // With a slash behind it, a path can only mean a directory.
+            return Err(IoError::new(rest, Look::DIRECTORY));
+        }
         let mut last = io::ErrorKind::NotFound.into();
         for _ in 0..MAX_LOOKS {
             let found = match self.look_at(root, rest) {
                 Ok(found) => Ok(found),
                 Err(Look::Follow) => match self.follow(root, rest) {
-                    Ok((_, rest)) if rest.as_os_str().is_empty() => Err(Look::directory()),
+                    Ok((_, rest)) if rest.as_os_str().is_empty() => Err(Look::Refused(Look::DIRECTORY)),
                     Ok((root, rest)) => self.look_at(&root, &rest),
                     Err(look) => Err(look),
                 },
@@ -278,7 +286,7 @@ impl<'a> Resolver<'a> {
     /// Looks at a path that is to lead through no link.
     fn look_at(&self, root: &Arc<Root>, rest: &Path) -> Result<RootedPath, Look> {
         if rest.as_os_str().is_empty() {
-            return Err(Look::directory());
+            return Err(Look::Refused(Look::DIRECTORY));
         }
         if !rest.components().all(|component| matches!(component, Component::Normal(_))) {
             return Err(Look::Follow);
@@ -341,7 +349,5 @@ enum Look {
 }
 
 impl Look {
-    fn directory() -> Self {
-        Self::Refused(IoErrorKind::NotAFile { found: FileKind::Directory.name() })
-    }
+    const DIRECTORY: IoErrorKind = IoErrorKind::NotAFile { found: FileKind::Directory.name() };
 }

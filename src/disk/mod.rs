@@ -82,7 +82,7 @@ pub(crate) enum FileKind {
 }
 
 impl FileKind {
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Directory => "directory",

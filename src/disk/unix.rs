@@ -179,10 +179,11 @@ pub(crate) fn keeps_trustworthy_times(file: &File) -> bool {
         // The type is a signed or unsigned word of varying width; these magic numbers have 32 bits.
         fs::fstatfs(file).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64 & 0xffff_ffff)))
     }
+    // Not known elsewhere, and a wrong answer is worse than a slow one.
     #[cfg(not(target_os = "linux"))]
     {
         let _ = file;
-        true
+        false
     }
 }
 
@@ -255,7 +256,11 @@ impl Disk for OsDisk {
         }
         // A link is as exclusive as the rename would be; until the second name is gone the file has two.
         fs::linkat(&dir.fd, from, &dir.fd, to, AtFlags::empty())?;
-        Ok(fs::unlinkat(&dir.fd, from, AtFlags::empty())?)
+        fs::unlinkat(&dir.fd, from, AtFlags::empty()).map_err(|error| {
+            // Back to one name; if that fails too, the first error says why.
+            let _ = fs::unlinkat(&dir.fd, to, AtFlags::empty());
+            error.into()
+        })
     }
 
     fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {

@@ -122,7 +122,7 @@ impl HashCache {
 const INITIAL_ENTRIES: usize = 1_000;
 
 /// Whether the file was at rest for so long before `began` that a later change must show in its times.
-fn is_settled(stat: &FileStat, began: SystemTime) -> bool {
+pub(super) fn is_settled(stat: &FileStat, began: SystemTime) -> bool {
     let at_rest = |time: SystemTime| began.duration_since(time).is_ok_and(|age| age > GRANULARITY);
     at_rest(stat.modified) && at_rest(stat.changed)
 }

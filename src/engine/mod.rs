@@ -59,8 +59,10 @@ pub struct Guard {
     pub version: Option<i32>,
 }
 
-/// Who wants to know of writes before they can be seen from outside.
-pub(crate) trait WriteObserver: Send + Sync {
+/// Who wants to know of what happens before it can be seen from outside.
+pub(crate) trait Observer: Send + Sync {
+    /// There is another directory at the path of a root.
+    fn root_replaced(&self, path: &Path);
     /// The file will get this content in a moment.
     fn will_write(&self, path: &Path, content: ContentHash);
     /// It did not get it after all.
@@ -79,7 +81,7 @@ pub(crate) struct EngineConfig {
     pub cache: Arc<HashCache>,
     pub locking: LockingPolicy,
     pub disk: Arc<dyn Disk>,
-    pub observer: Arc<dyn WriteObserver>,
+    pub observer: Arc<dyn Observer>,
 }
 
 /// Everything that requests share.
@@ -93,7 +95,7 @@ pub(crate) struct Engine {
     locks: FileLocks,
     os_locks: OsLocks,
     disk: Arc<dyn Disk>,
-    observer: Arc<dyn WriteObserver>,
+    observer: Arc<dyn Observer>,
     files_written: AtomicU64,
     bytes_written: AtomicU64,
 }
@@ -133,7 +135,9 @@ impl Engine {
             return roots;
         }
         self.change_roots(|roots| {
-            roots.reopen();
+            for replaced in roots.reopen() {
+                self.observer.root_replaced(&replaced);
+            }
             roots.clone().into()
         })
     }

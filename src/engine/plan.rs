@@ -1,10 +1,13 @@
 //! What a request would do: every guard checked, every new content made in memory, nothing written.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Change, CreateFileData, EditRequest, Engine, FileOutcome, FileStatus, Guard, Preview, TextChange, WriteSnippetData,
-    file::FileContent, parallel, read::VerifiedText,
+    cache::is_settled, file::FileContent, parallel, read::VerifiedText,
 };
 use crate::{
     disk::FileStat,
@@ -28,19 +31,35 @@ pub(super) struct Target<'r> {
     path: Result<RootedPath, IoError>,
     asked: &'r PathBuf,
     changes: Vec<(usize, &'r Change)>,
+    /// An earlier change makes the directory the file is in.
+    parents_made: bool,
 }
 
 /// What a request would make of one file.
 pub(super) struct PlannedFile {
     pub path: Option<RootedPath>,
-    /// Stat data of the file that was read; `None` if it is not there or its content does not matter.
-    pub original: Option<FileStat>,
+    /// The file that was read; `None` if it is not there or its content does not matter.
+    pub original: Option<Original>,
     /// What is to be written; `None` if nothing is to be done.
     pub new: Option<NewContent>,
     pub create_parents: bool,
     /// Index of the change that is being planned, or that failed.
     pub change: usize,
     pub outcome: FileOutcome,
+}
+
+/// What is kept of the file that was read, to know it again.
+pub(super) struct Original {
+    pub stat: FileStat,
+    pub hash: ContentHash,
+    /// A later change must show in the stat data.
+    pub settled: bool,
+}
+
+impl Original {
+    fn of(read: &FileContent) -> Self {
+        Self { stat: read.stat, hash: read.hash, settled: is_settled(&read.stat, read.began) }
+    }
 }
 
 pub(super) struct NewContent {
@@ -53,6 +72,7 @@ impl<'r> Targets<'r> {
     pub fn resolve(request: &'r EditRequest, resolver: &Resolver) -> Self {
         let mut by_place: HashMap<Result<Place, &PathBuf>, usize> = HashMap::new();
         let mut targets = Self { files: Vec::new(), of_change: Vec::new(), places: Vec::new() };
+        let mut made: Vec<PathBuf> = Vec::new();
         for (index, change) in request.changes.iter().enumerate() {
             let asked = change.path();
             let found = resolver.resolve(asked).and_then(|path| {
@@ -63,15 +83,27 @@ impl<'r> Targets<'r> {
                 Ok((place, path)) => (Ok(place), Ok(path)),
                 Err(error) => (Err(asked), Err(error)),
             };
+            let parent = path.as_ref().ok().and_then(|path| path.absolute().parent().map(Path::to_path_buf));
+            let parents_made = parent.as_ref().is_some_and(|parent| made.iter().any(|dir| dir.starts_with(parent)));
+            if matches!(change, Change::Create(create) if create.options.create_parents) {
+                made.extend(parent);
+            }
             let file = *by_place.entry(place).or_insert_with_key(|place| {
                 targets.places.extend(place.clone());
-                targets.files.push(Target { path, asked, changes: Vec::new() });
+                targets.files.push(Target { path, asked, changes: Vec::new(), parents_made });
                 targets.files.len() - 1
             });
             targets.files[file].changes.push((index, change));
             targets.of_change.push(file);
         }
         targets
+    }
+}
+
+impl TextChange {
+    /// Whether the expected text ties the edit to its place; an empty one stands everywhere but in an empty file.
+    fn is_guarded(&self) -> bool {
+        self.expected_text.as_ref().is_some_and(|text| !text.is_empty() || self.range.is_none())
     }
 }
 
@@ -107,7 +139,7 @@ impl Engine {
             path: None,
             original: None,
             new: None,
-            create_parents: false,
+            create_parents: target.parents_made,
             change: target.changes.first().map_or(0, |(index, _)| *index),
             outcome: FileOutcome::not_applied(target.asked.clone()),
         };
@@ -115,13 +147,13 @@ impl Engine {
             planned.outcome.real_path = Some(path.absolute());
             let in_file = |kind| IoError::new(path.relative(), kind);
             let original = self.read_original(&path, target)?;
-            planned.original = original.as_ref().map(|original| original.stat);
+            planned.original = original.as_ref().map(Original::of);
             let mut draft = Draft::new(&path, original.as_ref(), target, request.unguarded);
             for (index, change) in &target.changes {
                 planned.change = *index;
                 draft.apply(change, self.max_file_bytes).map_err(in_file)?;
             }
-            planned.create_parents = draft.create_parents;
+            planned.create_parents |= draft.create_parents;
             planned.outcome.edits = draft.ranges;
             let old_hash = original.as_ref().map(|original| original.hash);
             planned.outcome.old_content_hash = old_hash;
@@ -180,7 +212,7 @@ impl Engine {
     fn check_writable(
         &self,
         path: &RootedPath,
-        original: Option<&FileStat>,
+        original: Option<&Original>,
         create_parents: bool,
     ) -> Result<(), IoError> {
         let refuse = |kind| Err(IoError::new(path.relative(), kind));
@@ -192,10 +224,10 @@ impl Engine {
         #[cfg(unix)]
         dir.check_changeable().map_err(|error| IoError::os(path.relative(), "change the directory", error))?;
         let Some(original) = original else { return Ok(()) };
-        if original.is_read_only() {
-            return refuse(IoErrorKind::PermissionDenied { os: None });
+        if original.stat.is_read_only() {
+            return refuse(IoErrorKind::ReadOnly);
         }
-        if original.links > 1 {
+        if original.stat.links > 1 {
             return refuse(IoErrorKind::NotSupported("replacing one of several hard links of a file"));
         }
         dir.check_writable(path.name()).map_err(|error| IoError::os(path.relative(), "write", error))
@@ -316,7 +348,7 @@ impl<'a> Draft<'a> {
 
     fn edit(&mut self, edits: &WriteSnippetData) -> Result<(), IoErrorKind> {
         // A text made by this request needs no guard: nobody else has seen it.
-        let by_text = edits.edits.iter().all(|edit| edit.expected_text.is_some());
+        let by_text = edits.edits.iter().all(TextChange::is_guarded);
         if self.original.is_some() && !self.guarded && !by_text && edits.expected.version.is_none() {
             return Err(IoErrorKind::GuardRequired);
         }

@@ -18,6 +18,8 @@ pub enum TextRange {
 
 /// Places of an ambiguous text that are reported.
 const MAX_PLACES: usize = 10;
+/// Places that are counted; more say nothing more, and a text that overlaps itself would take time without end.
+const MAX_COUNT: usize = 1_000;
 
 /// A text in which ranges are looked up; its lines are counted when they are first needed.
 pub(super) struct RangeFinder<'t> {
@@ -82,6 +84,9 @@ impl<'t> RangeFinder<'t> {
             count += 1;
             if places.len() < MAX_PLACES {
                 places.push(start..start + wanted.len());
+            }
+            if count == MAX_COUNT {
+                break;
             }
             from = start + self.text[start..].chars().next().map_or(1, char::len_utf8);
         }

@@ -6,14 +6,17 @@ use std::{
 };
 
 use super::{Inner, IoManagerHandle, events::EventSender, limits::fd_limit};
-#[cfg(feature = "watcher")]
-use crate::watch::{WatchConfig, Watcher};
 use crate::{
     disk::OsDisk,
-    engine::{CacheLimits, Engine, EngineConfig, HashCache, LockingPolicy, WriteObserver},
+    engine::{CacheLimits, Engine, EngineConfig, HashCache, LockingPolicy, Observer},
     error::{IoError, IoErrorKind},
     hash::ContentHash,
     roots::SymlinkPolicy,
+};
+#[cfg(feature = "watcher")]
+use crate::{
+    events::FileEventBatch,
+    watch::{WatchConfig, WatchError, Watcher},
 };
 
 /// Settings of a manager; whatever is not set has a default.
@@ -134,6 +137,11 @@ impl IoManagerBuilder {
             Some(config) => Some(start_watcher(config, self.max_file_bytes, cache.clone(), events.clone())?),
             None => None,
         };
+        let observer: Arc<dyn Observer> = Arc::new(NobodyWatches);
+        #[cfg(feature = "watcher")]
+        let observer = watcher.as_ref().map_or(observer, |watcher| {
+            Arc::new(Watching { watcher: Arc::downgrade(watcher), events: events.clone() })
+        });
         let engine = Engine::new(EngineConfig {
             symlink_policy: self.symlink_policy,
             // Half of the descriptors are for directories; a file that is written takes two.
@@ -143,10 +151,7 @@ impl IoManagerBuilder {
             cache,
             locking: self.locking,
             disk: Arc::new(OsDisk),
-            observer: Arc::new(Observer {
-                #[cfg(feature = "watcher")]
-                watcher: watcher.as_ref().map(Arc::downgrade),
-            }),
+            observer,
         });
         let handle = IoManagerHandle {
             inner: Arc::new(Inner {
@@ -176,31 +181,47 @@ fn start_watcher(
         }
         events.send(batch);
     });
-    watcher.map(Arc::new).map_err(|error| IoError::os("", "start watching", std::io::Error::other(error)))
+    watcher.map(Arc::new).map_err(|error| match error {
+        WatchError::Pattern { .. } => IoError::new("", IoErrorKind::InvalidSetting(error.to_string())),
+        _ => IoError::os("", "start watching", std::io::Error::other(error)),
+    })
 }
 
-/// Tells the watcher of own writes, so that it knows their echo.
-struct Observer {
-    #[cfg(feature = "watcher")]
-    watcher: Option<std::sync::Weak<Watcher>>,
+/// Tells the watcher of what the engine does.
+#[cfg(feature = "watcher")]
+struct Watching {
+    watcher: std::sync::Weak<Watcher>,
+    events: EventSender,
 }
 
-impl WriteObserver for Observer {
+#[cfg(feature = "watcher")]
+impl Observer for Watching {
+    fn root_replaced(&self, path: &Path) {
+        if let Some(watcher) = self.watcher.upgrade() {
+            watcher.remove_root(path);
+            watcher.add_root(path);
+            self.events.send(FileEventBatch { changes: Vec::new(), rescan: true });
+        }
+    }
+
+    /// The watcher knows the echo of a write by its content.
     fn will_write(&self, path: &Path, content: ContentHash) {
-        #[cfg(feature = "watcher")]
-        if let Some(watcher) = self.watcher.as_ref().and_then(std::sync::Weak::upgrade) {
+        if let Some(watcher) = self.watcher.upgrade() {
             watcher.expect_write(path, content);
         }
-        #[cfg(not(feature = "watcher"))]
-        let _ = (path, content);
     }
 
     fn did_not_write(&self, path: &Path, content: ContentHash) {
-        #[cfg(feature = "watcher")]
-        if let Some(watcher) = self.watcher.as_ref().and_then(std::sync::Weak::upgrade) {
+        if let Some(watcher) = self.watcher.upgrade() {
             watcher.withdraw_write(path, content);
         }
-        #[cfg(not(feature = "watcher"))]
-        let _ = (path, content);
     }
+}
+
+struct NobodyWatches;
+
+impl Observer for NobodyWatches {
+    fn root_replaced(&self, _: &Path) {}
+    fn will_write(&self, _: &Path, _: ContentHash) {}
+    fn did_not_write(&self, _: &Path, _: ContentHash) {}
 }

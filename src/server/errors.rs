@@ -111,6 +111,7 @@ impl From<&IoErrorKind> for ItemErrorKind {
             IoErrorKind::OutsideRoots { .. } => Self::OutsideRoots,
             IoErrorKind::SymlinkDenied => Self::SymlinkDenied,
             IoErrorKind::PermissionDenied { os } => Self::PermissionDenied { os: *os },
+            IoErrorKind::ReadOnly => Self::PermissionDenied { os: None },
             IoErrorKind::ContentMismatch { guard, actual } => {
                 Self::ContentMismatch { guard: (*guard).into(), actual: actual.map(FileHashes::from) }
             }

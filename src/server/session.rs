@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError};
 use crate::{
     engine::{CacheLimits, Durability, LockingPolicy},
+    error::IoErrorKind,
     manager::{FileEvents, IoManagerBuilder, IoManagerHandle},
     position::PositionEncoding,
     protocol::{FileUri, InitializationOptions, initialize, status::MethodStats},
@@ -140,8 +141,11 @@ fn locking_policy(asked: Option<initialize::Locking>, state_dir: Option<&Path>) 
     if asked == Some(initialize::Locking::None) {
         return (LockingPolicy::None, None);
     }
-    // That there is no such directory is told of the log already.
-    let Some(state) = state_dir else { return (LockingPolicy::None, None) };
+    let Some(state) = state_dir else {
+        let problem =
+            asked.map(|_| "edits of other sidecars are not waited for: there is no state directory".to_owned());
+        return (LockingPolicy::None, problem);
+    };
     let directory = state.join("locks");
     let policy = LockingPolicy::Advisory { directory: directory.clone() };
     match policy.check() {
@@ -180,7 +184,10 @@ fn build_manager(settings: &InitializationOptions, locking: LockingPolicy) -> Re
     if settings.watch.enabled != Some(false) {
         builder = builder.with_watch_config(watch_config(&settings.watch));
     }
-    Ok(builder.build()?)
+    builder.build().map_err(|error| match error.kind {
+        IoErrorKind::InvalidSetting(message) => RpcError::invalid_params(format!("initializationOptions: {message}")),
+        _ => error.into(),
+    })
 }
 
 #[cfg(feature = "watcher")]

@@ -158,7 +158,8 @@ impl<J> InFlight<J> {
                 return Some(Started { ticket, request, help: self.call_worker(&mut state) });
             }
             let no_more_will_come = state.closed && state.waiting.is_empty();
-            if no_more_will_come || (idle_for_long && state.workers > 1) {
+            // One that is called may never come.
+            if no_more_will_come || (idle_for_long && state.workers > 1 && !state.called) {
                 state.workers -= 1;
                 return None;
             }

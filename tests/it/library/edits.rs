@@ -6,7 +6,7 @@ use ploke_io::{
     CancelToken,
     engine::{
         Atomicity, Change, CreateFileData, CreateOptions, Durability, EditRequest, FileStatus, Guard, LockingPolicy,
-        TextChange, WriteSnippetData,
+        TextChange, TextRange, WriteSnippetData,
     },
     error::IoErrorKind,
     hash::ContentHash,
@@ -56,7 +56,7 @@ fn a_change_of_an_existing_file_needs_a_byte_exact_guard() {
     let unguarded = request([edit(&path, Guard::default(), [((0, 1), "x")])]);
     assert_eq!(error_of(&fixture.apply(&unguarded)), "GuardRequired");
     let partly = [((0, 1), "x")].map(|((start, end), new_text)| TextChange {
-        range: Some(ploke_io::engine::TextRange::Bytes { start, end }),
+        range: Some(TextRange::Bytes { start, end }),
         new_text: new_text.into(),
         expected_text: None,
     });
@@ -67,12 +67,20 @@ fn a_change_of_an_existing_file_needs_a_byte_exact_guard() {
     let overwrite = CreateOptions { overwrite: true, ..CreateOptions::default() };
     let change = create(&path, "new", overwrite, Guard::default());
     assert_eq!(error_of(&fixture.apply(&request([change]))), "GuardRequired");
+    let nothing = TextChange { range: Some(TextRange::Bytes { start: 1, end: 1 }), ..at_nothing() };
+    let change =
+        Change::Edit(WriteSnippetData { path: path.clone(), expected: Guard::default(), edits: vec![nothing] });
+    assert_eq!(error_of(&fixture.apply(&request([change]))), "GuardRequired");
     assert_eq!(fixture.read("f.txt"), "abc");
 
     assert!(fixture.apply(&EditRequest { unguarded: true, ..unguarded }).applied);
     assert!(fixture.apply(&request([by_text(&path, &[("x", "a"), ("c", "C")])])).applied);
     assert!(fixture.apply(&request([create(&path, "new", overwrite, guard("abC"))])).applied);
     assert_eq!(fixture.read("f.txt"), "new");
+}
+
+fn at_nothing() -> TextChange {
+    TextChange { range: None, new_text: "x".into(), expected_text: Some(String::new()) }
 }
 
 #[test]
@@ -179,6 +187,16 @@ fn files_are_created_where_nothing_is_and_parents_only_if_asked_for() {
     assert!(make(&deep, CreateOptions { create_parents: true, ..none }).applied);
     assert_eq!(fixture.read("a/b/c.txt"), "text");
     assert_eq!(fixture.names(), ["a/", "a/b/", "a/b/c.txt", "f.txt"]);
+
+    let with_parents = CreateOptions { create_parents: true, ..none };
+    let in_made = create(fixture.path("x/two"), "2", none, Guard::default());
+    let made = create(fixture.path("x/y/one"), "1", with_parents, Guard::default());
+    assert_eq!(error_of(&fixture.apply(&request([in_made.clone(), made.clone()]))), "NotFound");
+    assert!(fixture.apply(&request([made, in_made])).applied);
+    assert_eq!((fixture.read("x/y/one"), fixture.read("x/two")), ("1".into(), "2".into()));
+
+    let slash = fixture.apply(&request([create(fixture.path("z/"), "", none, Guard::default())]));
+    assert!(error_of(&slash).starts_with("NotAFile"), "{}", error_of(&slash));
 }
 
 #[test]

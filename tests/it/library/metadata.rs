@@ -90,7 +90,7 @@ fn files_that_nobody_may_write_are_refused() {
     let fixture = Fixture::new();
     let path = fixture.write("f", "x");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
-    assert!(error_of(&fixture.edit(&path, "x", (0, 1), "y")).starts_with("PermissionDenied"));
+    assert!(error_of(&fixture.edit(&path, "x", (0, 1), "y")).starts_with("ReadOnly"));
     assert_eq!((fixture.read("f"), mode(&path)), ("x".into(), 0o444));
 }
 
