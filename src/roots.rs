@@ -11,13 +11,14 @@ use std::{
     collections::HashMap,
     ffi::OsStr,
     fs::File,
-    io,
+    io, iter,
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 pub(crate) use budget::DirBudget;
-use budget::HeldDir;
+use budget::{BudgetPlace, HeldDir};
 use walk::{Walk, too_many_links};
 
 use crate::{
@@ -132,7 +133,10 @@ impl Roots {
 
     /// The root that a path lies in by its spelling, and the rest of the path; the innermost of nested roots.
     fn locate<'p>(&self, path: &'p Path) -> Option<(&Arc<Root>, &'p Path)> {
-        let spellings = self.roots.iter().flat_map(|root| [(root, &root.given), (root, &root.real)]);
+        let spellings = self.roots.iter().flat_map(|root| {
+            let real = (root.real != root.given).then_some((root, &root.real));
+            iter::once((root, &root.given)).chain(real)
+        });
         spellings
             .filter_map(|(root, prefix)| Some((root, path.strip_prefix(prefix).ok()?)))
             .min_by_key(|(_, rest)| rest.as_os_str().len())
@@ -158,8 +162,8 @@ pub(crate) struct RootedPath {
     relative: PathBuf,
     /// The directory the last component is looked up in, if it is there and the budget of open directories allows.
     dir: Option<Arc<HeldDir>>,
-    /// What was there.
-    stat: Option<FileStat>,
+    /// What was there, and when it was looked at.
+    look: Option<(FileStat, SystemTime)>,
 }
 
 impl RootedPath {
@@ -177,7 +181,12 @@ impl RootedPath {
 
     /// What was there when the path was resolved.
     pub fn stat(&self) -> Option<&FileStat> {
-        self.stat.as_ref()
+        self.look.as_ref().map(|(stat, _)| stat)
+    }
+
+    /// The same with the time of the look.
+    pub fn look(&self) -> Option<&(FileStat, SystemTime)> {
+        self.look.as_ref()
     }
 
     pub fn name(&self) -> &OsStr {
@@ -242,12 +251,15 @@ impl Place {
 pub(crate) struct Resolver<'a> {
     roots: &'a Roots,
     budget: &'a DirBudget,
-    dirs: Mutex<HashMap<(PathBuf, PathBuf), Arc<HeldDir>>>,
+    held: Mutex<HeldDirs>,
 }
+
+/// Open directories by the root they were opened beneath, and their path there.
+type HeldDirs = HashMap<usize, HashMap<PathBuf, Arc<HeldDir>>>;
 
 impl<'a> Resolver<'a> {
     pub fn new(roots: &'a Roots, budget: &'a DirBudget) -> Self {
-        Self { roots, budget, dirs: Mutex::default() }
+        Self { roots, budget, held: Mutex::default() }
     }
 
     /// Resolves an absolute path. That nothing is there is no error, also when whole directories are missing.
@@ -288,21 +300,18 @@ impl<'a> Resolver<'a> {
         if rest.as_os_str().is_empty() {
             return Err(Look::Refused(Look::DIRECTORY));
         }
-        if !rest.components().all(|component| matches!(component, Component::Normal(_))) {
-            return Err(Look::Follow);
-        }
-        // Built anew from the components, so that two spellings ("a//b", "a/./b") become one.
-        let relative: PathBuf = rest.components().collect();
-        let mut found = RootedPath { root: root.clone(), relative, dir: None, stat: None };
+        let relative = normal(rest).ok_or(Look::Follow)?;
+        let mut found = RootedPath { root: root.clone(), relative, dir: None, look: None };
         let (dir, held) = match self.open_parent(&found) {
             Ok(opened) => opened,
             Err(error) if is_link_refusal(&error) => return Err(Look::Follow),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
             Err(error) => return Err(Look::Failed(error)),
         };
+        let now = SystemTime::now();
         match dir.stat(found.name()) {
             Ok(stat) if stat.kind == FileKind::Link => return Err(Look::Follow),
-            Ok(stat) => found.stat = Some(stat),
+            Ok(stat) => found.look = Some((stat, now)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Look::Failed(error)),
         }
@@ -311,15 +320,25 @@ impl<'a> Resolver<'a> {
     }
 
     fn open_parent(&self, path: &RootedPath) -> io::Result<(Arc<Dir>, Option<Arc<HeldDir>>)> {
-        let key = (path.root.real.clone(), path.parent().to_path_buf());
-        if let Some(held) = self.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
+        let root = Arc::as_ptr(&path.root) as usize;
+        if let Some(held) = self.held().get(&root).and_then(|dirs| dirs.get(path.parent())) {
             return Ok((held.dir.clone(), Some(held.clone())));
         }
         let dir = Arc::new(path.root.dir()?.open_dir(path.parent())?);
-        let Some(place) = self.budget.take() else { return Ok((dir, None)) };
+        let Some(place) = self.budget.take().or_else(|| self.make_room()) else { return Ok((dir, None)) };
         let held = Arc::new(HeldDir { dir: dir.clone(), _place: place });
-        self.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, held.clone());
+        self.held().entry(root).or_default().insert(path.parent().to_path_buf(), held.clone());
         Ok((dir, Some(held)))
+    }
+
+    /// Closes the directories that no path needs at the moment.
+    fn make_room(&self) -> Option<BudgetPlace> {
+        self.held().values_mut().for_each(|dirs| dirs.retain(|_, dir| Arc::strong_count(dir) > 1));
+        self.budget.take()
+    }
+
+    fn held(&self) -> MutexGuard<'_, HeldDirs> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the links of a path and says where it leads, if the policy allows it.
@@ -338,6 +357,18 @@ impl<'a> Resolver<'a> {
             Err(_) => Err(Look::Refused(refusal)),
         }
     }
+}
+
+/// The path built anew from its components, so that two spellings ("a//b", "a/./b") become one; `None` if there is a `..`.
+fn normal(rest: &Path) -> Option<PathBuf> {
+    let mut normal = PathBuf::with_capacity(rest.as_os_str().len());
+    for component in rest.components() {
+        match component {
+            Component::Normal(name) => normal.push(name),
+            _ => return None,
+        }
+    }
+    Some(normal)
 }
 
 /// Why looking at a path came to no result.

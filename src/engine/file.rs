@@ -45,18 +45,13 @@ impl Engine {
     /// Reads a whole file into memory and returns it still open; files above the size limit are refused unread.
     pub(super) fn read_file(&self, path: &RootedPath) -> Result<(FileContent, File), IoError> {
         let limit = self.max_file_bytes;
-        let (mut file, mut stat) = open_regular(path)?;
+        let (mut file, mut stat, mut began) = open_first(path)?;
         for reading in 1.. {
             let too_large = |bytes| IoError::new(path.relative(), IoErrorKind::TooLarge { bytes, limit });
             if stat.size > limit {
                 return Err(too_large(stat.size));
             }
-            let began = SystemTime::now();
-            // One byte more than expected tells the end without a further call, and growth by its presence.
-            let mut bytes = Vec::new();
-            let expected = usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1);
-            bytes.try_reserve_exact(expected).map_err(|error| read_error(path, error.into()))?;
-            (&file).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| read_error(path, error))?;
+            let bytes = read_bytes(&file, stat.size, limit).map_err(|error| read_error(path, error))?;
             if bytes.len() as u64 > limit {
                 return Err(too_large(bytes.len() as u64));
             }
@@ -66,16 +61,15 @@ impl Engine {
                 tracing::debug!(path = %path.relative().display(), bytes = bytes.len(), "file read");
                 return Ok((FileContent { bytes, hash, stat: after, rested: after == stat, began }, file));
             }
-            (file, stat) = open_regular(path)?;
+            (file, stat, began) = open_regular(path)?;
         }
         unreachable!("the last reading is taken as it is")
     }
 
     /// Hashes a file of any size in bounded memory.
     pub(super) fn hash_file(&self, path: &RootedPath, cancel: &CancelToken) -> Result<HashedFile, IoError> {
-        let (mut file, mut stat) = open_regular(path)?;
+        let (mut file, mut stat, mut began) = open_first(path)?;
         for reading in 1.. {
-            let began = SystemTime::now();
             let Some(hash) = hash_pieces(&file, stat.size, cancel).map_err(|error| read_error(path, error))? else {
                 return Err(IoError::new(path.relative(), IoErrorKind::Cancelled));
             };
@@ -83,7 +77,7 @@ impl Engine {
             if after == stat || reading == READINGS {
                 return Ok(HashedFile { hash, stat: (after == stat).then_some(stat), file, began });
             }
-            (file, stat) = open_regular(path)?;
+            (file, stat, began) = open_regular(path)?;
         }
         unreachable!("the last reading is taken as it is")
     }
@@ -98,19 +92,27 @@ pub(super) struct HashedFile {
     pub began: SystemTime,
 }
 
-/// Opens what the path names if it is a regular file.
-fn open_regular(path: &RootedPath) -> Result<(File, FileStat), IoError> {
-    let open = || -> io::Result<(File, FileStat)> {
-        let file = path.open()?;
-        let stat = stat_file(&file)?;
-        Ok((file, stat))
-    };
-    if let Some(stat) = path.stat() {
-        refuse_special(path, stat.kind)?;
-    }
-    let (file, stat) = open().map_err(|error| IoError::os(path.relative(), "open", error))?;
+/// Opens what the path names if it is a regular file, with its stat data and the time they were looked at.
+///
+/// They may be those from when the path was resolved: whether they are of what was opened, and it has not changed since,
+/// is seen from the stat data after the reading.
+fn open_first(path: &RootedPath) -> Result<(File, FileStat, SystemTime), IoError> {
+    let Some((stat, looked)) = path.look() else { return open_regular(path) };
     refuse_special(path, stat.kind)?;
-    Ok((file, stat))
+    Ok((open(path)?, *stat, *looked))
+}
+
+/// As [`open_first`], with stat data of what was opened.
+fn open_regular(path: &RootedPath) -> Result<(File, FileStat, SystemTime), IoError> {
+    let file = open(path)?;
+    let looked = SystemTime::now();
+    let stat = stat_file(&file).map_err(|error| IoError::os(path.relative(), "open", error))?;
+    refuse_special(path, stat.kind)?;
+    Ok((file, stat, looked))
+}
+
+fn open(path: &RootedPath) -> Result<File, IoError> {
+    path.open().map_err(|error| IoError::os(path.relative(), "open", error))
 }
 
 pub(super) fn refuse_special(path: &RootedPath, kind: FileKind) -> Result<(), IoError> {
@@ -120,19 +122,51 @@ pub(super) fn refuse_special(path: &RootedPath, kind: FileKind) -> Result<(), Io
     }
 }
 
-/// Hashes to the end of the file; `None` if cancelled before.
-fn hash_pieces(mut file: &File, size: u64, cancel: &CancelToken) -> io::Result<Option<ContentHash>> {
-    let mut piece = vec![0; usize::try_from(size).map_or(PIECE, |size| PIECE.min(size.saturating_add(1)))];
-    let mut hasher = ContentHasher::new();
-    while !cancel.is_cancelled() {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(Some(hasher.finish())),
-            Ok(length) => hasher.update(&piece[..length]),
+/// Reads as many bytes as the file is said to have; that it has grown is seen from its stat data after the reading.
+fn read_bytes(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if size == 0 {
+        // Files that are made up when they are read are said to be empty.
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    bytes.try_reserve_exact(size)?;
+    bytes.resize(size, 0);
+    let mut filled = 0;
+    while filled < size {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Hashes as many bytes as the file is said to have; `None` if cancelled before.
+fn hash_pieces(mut file: &File, size: u64, cancel: &CancelToken) -> io::Result<Option<ContentHash>> {
+    let mut piece = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).max(1))];
+    let mut hasher = ContentHasher::new();
+    // Files that are made up when they are read are said to be empty.
+    let mut left = if size == 0 { u64::MAX } else { size };
+    while left > 0 {
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => {
+                hasher.update(&piece[..length]);
+                left = left.saturating_sub(length as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(hasher.finish()))
 }
 
 fn read_error(path: &RootedPath, error: io::Error) -> IoError {

@@ -2,8 +2,10 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
+    mem,
     ops::Range,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -56,11 +58,25 @@ impl Engine {
         let room = Room { left: AtomicU64::new(max_bytes), limit: max_bytes };
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
-        let files = self.group_by_file(requests, &resolver);
-        let read = parallel::map(&files, self.threads, |file| self.read_snippets(file, requests, &room, cancel));
+        let mut files = by_spelling(requests);
+        let read = |file: &FileGroup| {
+            let path = resolver.resolve(file.spelling);
+            let snippets = self.read_snippets(&path, &file.items, requests, &room, cancel);
+            (path.map(|path| path.absolute()).ok(), snippets)
+        };
+        let mut read_files = parallel::map(&files, self.threads, read);
+        // Which spellings lead to one file is known now; what they have in common has to come from one reading.
+        for (first, other) in same_files(&files, &read_files) {
+            let items = mem::take(&mut files[other].items);
+            files[first].items.extend(items);
+            for file in [first, other] {
+                room.give_back(&mem::take(&mut read_files[file].1));
+            }
+            read_files[first] = read(&files[first]);
+        }
 
         let mut results: Vec<Option<Result<Snippet, IoError>>> = requests.iter().map(|_| None).collect();
-        for (file, snippets) in files.iter().zip(read) {
+        for (file, (_, snippets)) in files.iter().zip(read_files) {
             for (&index, snippet) in file.items.iter().zip(snippets) {
                 results[index] = Some(snippet);
             }
@@ -69,43 +85,16 @@ impl Engine {
         results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
     }
 
-    /// Gathers the items of each real file, however its path is spelled.
-    fn group_by_file(&self, requests: &[EmbeddingData], resolver: &Resolver) -> Vec<FileGroup> {
-        let mut by_spelling: HashMap<&PathBuf, usize> = HashMap::new();
-        let mut spellings: Vec<(&PathBuf, Vec<usize>)> = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            let spelling = *by_spelling.entry(&request.path).or_insert_with(|| {
-                spellings.push((&request.path, Vec::new()));
-                spellings.len() - 1
-            });
-            spellings[spelling].1.push(index);
-        }
-        let resolved = parallel::map(&spellings, self.threads, |(path, _)| resolver.resolve(path));
-
-        let mut by_file: HashMap<PathBuf, usize> = HashMap::with_capacity(spellings.len());
-        let mut files: Vec<FileGroup> = Vec::with_capacity(spellings.len());
-        for ((_, items), path) in spellings.into_iter().zip(resolved) {
-            let known = path.as_ref().ok().map(RootedPath::absolute);
-            match known.as_ref().and_then(|absolute| by_file.get(absolute)) {
-                Some(&file) => files[file].items.extend(items),
-                None => {
-                    by_file.extend(known.map(|absolute| (absolute, files.len())));
-                    files.push(FileGroup { path, items });
-                }
-            }
-        }
-        files
-    }
-
     fn read_snippets(
         &self,
-        group: &FileGroup,
+        path: &Result<RootedPath, IoError>,
+        items: &[usize],
         requests: &[EmbeddingData],
         room: &Room,
         cancel: &CancelToken,
     ) -> Vec<Result<Snippet, IoError>> {
-        let for_all = |error: IoError| group.items.iter().map(|_| Err(error.clone())).collect();
-        let path = match &group.path {
+        let for_all = |error: IoError| items.iter().map(|_| Err(error.clone())).collect();
+        let path = match path {
             Ok(path) => path,
             Err(error) => return for_all(error.clone()),
         };
@@ -123,14 +112,51 @@ impl Engine {
             Ok(verified) => verified,
             Err(error) => return for_all(error),
         };
-        group.items.iter().map(|&index| verified.snippet(&requests[index], room)).collect()
+        items.iter().map(|&index| verified.snippet(&requests[index], room)).collect()
     }
 }
 
-/// The items of one real file.
-struct FileGroup {
-    path: Result<RootedPath, IoError>,
+/// The items of one file, as far as their paths are spelled alike.
+struct FileGroup<'r> {
+    spelling: &'r Path,
     items: Vec<usize>,
+}
+
+fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
+    let mut known: HashMap<&OsStr, usize> = HashMap::new();
+    let mut files: Vec<FileGroup> = Vec::new();
+    let mut last = 0;
+    for (index, request) in requests.iter().enumerate() {
+        let spelling = request.path.as_path();
+        if files.get(last).is_none_or(|file| file.spelling.as_os_str() != spelling.as_os_str()) {
+            last = *known.entry(spelling.as_os_str()).or_insert_with(|| {
+                files.push(FileGroup { spelling, items: Vec::new() });
+                files.len() - 1
+            });
+        }
+        files[last].items.push(index);
+    }
+    files
+}
+
+/// Pairs of groups of the same file: the first of them, and each other.
+fn same_files<R>(files: &[FileGroup], read: &[(Option<PathBuf>, R)]) -> Vec<(usize, usize)> {
+    let is_as_spelled = |(file, (path, _)): (&FileGroup, &(Option<PathBuf>, R))| {
+        path.as_ref().is_none_or(|path| path.as_os_str() == file.spelling.as_os_str())
+    };
+    if files.iter().zip(read).all(is_as_spelled) {
+        return Vec::new();
+    }
+    let mut known: HashMap<&Path, usize> = HashMap::new();
+    let mut same = Vec::new();
+    for (index, (path, _)) in read.iter().enumerate() {
+        let Some(path) = path else { continue };
+        let first = *known.entry(path).or_insert(index);
+        if first != index {
+            same.push((first, index));
+        }
+    }
+    same
 }
 
 /// The room for all texts of one answer.
@@ -140,6 +166,11 @@ struct Room {
 }
 
 impl Room {
+    fn give_back(&self, discarded: &[Result<Snippet, IoError>]) {
+        let bytes: usize = discarded.iter().flatten().map(|snippet| snippet.text.len()).sum();
+        self.left.fetch_add(bytes as u64, Relaxed);
+    }
+
     fn take(&self, bytes: u64) -> Result<(), IoErrorKind> {
         let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
         taken.map(drop).map_err(|_| IoErrorKind::AnswerTooLarge { bytes, limit: self.limit })
