@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs::File,
     io,
     path::{self, PathBuf},
     process::ExitCode,
@@ -48,9 +49,30 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         configure_logging: Some(Box::new(move |log| configure(log).map_err(|error| error.to_string()))),
         state_dir: logging::state_dir(),
     };
-    let code = server::serve(io::stdin(), io::stdout(), options);
+    let code = match stdio() {
+        Ok((input, output)) => server::serve(input, output, options),
+        Err(error) => {
+            tracing::error!(%error, "stdin or stdout can not be used");
+            1
+        }
+    };
     drop(logging);
     ExitCode::from(code)
+}
+
+/// Input and output without std's buffers: stdout's would write each message in two pieces, as it ends at a newline.
+fn stdio() -> io::Result<(File, File)> {
+    #[cfg(unix)]
+    use std::os::fd::AsFd as Own;
+    #[cfg(windows)]
+    use std::os::windows::io::AsHandle as Own;
+    #[cfg(unix)]
+    let (input, output) =
+        (Own::as_fd(&io::stdin()).try_clone_to_owned()?, Own::as_fd(&io::stdout()).try_clone_to_owned()?);
+    #[cfg(windows)]
+    let (input, output) =
+        (Own::as_handle(&io::stdin()).try_clone_to_owned()?, Own::as_handle(&io::stdout()).try_clone_to_owned()?);
+    Ok((input.into(), output.into()))
 }
 
 /// Settings of the server. The client's initializationOptions take precedence over the command line, the command
