@@ -53,6 +53,7 @@ impl Line {
     }
 
     /// A number of things of which there must be none.
+    #[cfg(target_os = "linux")]
     pub fn none(what: &'static str, measured: usize) -> Self {
         Self::absolute(what, measured.to_string(), "none".into(), measured == 0)
     }

@@ -72,6 +72,7 @@ impl FileStat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(unix), allow(dead_code))]
 pub(crate) enum FileKind {
     File,
     Directory,

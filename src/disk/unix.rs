@@ -286,7 +286,7 @@ fn copy_extended_attributes(from: &File, to: &File, lost: &mut Vec<String>) -> i
     for name in &names {
         let value = match attribute(from, name) {
             Ok(value) => value,
-            Err(Errno::NODATA) => continue,
+            Err(NO_ATTRIBUTE) => continue,
             Err(_) => {
                 lost.push(describe_attribute(name));
                 continue;
@@ -305,6 +305,11 @@ fn copy_extended_attributes(from: &File, to: &File, lost: &mut Vec<String>) -> i
     }
     Ok(())
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NO_ATTRIBUTE: Errno = Errno::NODATA;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const NO_ATTRIBUTE: Errno = Errno::NOATTR;
 
 fn describe_attribute(name: &CStr) -> String {
     format!("extended attribute {}", name.to_string_lossy())

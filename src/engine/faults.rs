@@ -21,7 +21,7 @@ use crate::{
     disk::{Dir, Disk, NewFileAccess, OsDisk},
     error::Warning,
     hash::ContentHash,
-    roots::{Resolver, SymlinkPolicy},
+    roots::SymlinkPolicy,
     temp_name::is_temp_name,
 };
 
@@ -287,6 +287,8 @@ fn best_effort_syncs_nothing() {
 #[test]
 fn no_edit_is_lost_through_a_link_that_is_swapped_while_its_lock_is_waited_for() {
     use std::os::unix::fs::symlink;
+
+    use crate::roots::Resolver;
 
     let scene = Scene::new(None);
     let link = scene.dir.path().join("link");

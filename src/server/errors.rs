@@ -176,8 +176,6 @@ impl From<ActualHashes> for FileHashes {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -287,7 +285,7 @@ mod tests {
             (2, json!({ "kind": "notFound" })),
             (4000, json!({ "kind": "io" })),
         ] {
-            let error = IoErrorKind::from_os("write", io::Error::from_raw_os_error(code));
+            let error = IoErrorKind::from_os("write", std::io::Error::from_raw_os_error(code));
             let mut actual = wire(error);
             let fields = actual.as_object_mut().unwrap();
             assert_eq!(fields.remove("severity"), Some(json!("fatal")));

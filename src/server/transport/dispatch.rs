@@ -132,7 +132,7 @@ impl Dispatch {
     }
 
     /// Waits until reading has to stop.
-    #[cfg(test)]
+    #[cfg(all(test, unix))]
     pub fn wait_until_full(&self) {
         while self.in_flight.has_room() {
             std::thread::yield_now();

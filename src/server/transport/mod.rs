@@ -16,6 +16,7 @@ mod reader;
 #[cfg(all(test, unix))]
 mod test_client;
 #[cfg(test)]
+#[cfg_attr(not(unix), allow(dead_code))]
 mod test_methods;
 #[cfg(all(test, unix))]
 mod tests;

@@ -5,12 +5,11 @@ use std::{fs, path::Path, thread};
 use ploke_io::{
     CancelToken,
     engine::{
-        Atomicity, Change, CreateFileData, CreateOptions, Durability, EditRequest, FileStatus, Guard, LockingPolicy,
-        TextChange, TextRange, WriteSnippetData,
+        Atomicity, Change, CreateFileData, CreateOptions, Durability, EditRequest, FileStatus, Guard, TextChange,
+        TextRange, WriteSnippetData,
     },
     error::IoErrorKind,
     hash::ContentHash,
-    manager::IoManagerBuilder,
 };
 
 use super::{Fixture, edit, error_of, guard, request};
@@ -290,6 +289,8 @@ fn two_spellings_of_a_path_share_one_lock_and_lose_no_edit() {
 #[cfg(unix)]
 #[test]
 fn managers_that_share_a_lock_directory_lose_no_edit_of_each_other() {
+    use ploke_io::{engine::LockingPolicy, manager::IoManagerBuilder};
+
     let fixture = Fixture::new();
     let path = fixture.write("f.txt", "");
     let locking = LockingPolicy::Advisory { directory: fixture.dir.path().join("state/locks") };

@@ -154,6 +154,7 @@ fn dangling_and_looping_links_and_missing_files_are_told_apart() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn special_files_are_refused_without_being_waited_for() {
     let fixture = Fixture::new();
