@@ -324,6 +324,11 @@ fn outcome(
 ) -> EditOutcome {
     let failed_change = files.iter().filter(|file| file.has_failed()).map(|file| file.change).min();
     let applied = failed_change.is_none() && !request.dry_run;
+    for file in &files {
+        if let Some(error) = &file.outcome.error {
+            tracing::info!(dry_run = request.dry_run, "edit refused: {error}");
+        }
+    }
     let touched = files.iter().any(|file| file.outcome.status == FileStatus::Applied);
     if failed_change.is_some() && request.atomicity == Atomicity::Transaction {
         files.iter_mut().for_each(PlannedFile::mark_not_applied);

@@ -58,10 +58,12 @@ impl Session {
         }
         let (locking, problem) = locking_policy(settings.locking, options.state_dir.as_deref());
         problems.extend(problem);
+        let client = params.client_info.as_ref().map_or("unknown", |client| &client.name);
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), client, "session begins");
         let manager = build_manager(&settings, locking)?;
         let events = manager.subscribe_file_events()?;
         for root in roots(params, &settings)? {
-            problems.extend(manager.add_root(&root).err().map(|error| error.to_string()));
+            problems.extend(manager.add_root(&root).err().map(|error| format!("workspace root not opened: {error}")));
         }
         Ok(Self {
             manager,
