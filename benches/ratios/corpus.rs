@@ -50,12 +50,15 @@ impl Corpus {
         self.files.iter().map(|file| file.path.as_path()).collect()
     }
 
-    /// So many files that are not tiny, from all over the corpus.
+    /// So many files that have room for ten pieces, from all over the corpus.
     pub fn sample(&self, count: usize) -> Vec<&SourceFile> {
-        let usable: Vec<_> = self.files.iter().filter(|file| file.text.len() >= 1_000).collect();
+        let usable: Vec<_> = self.files.iter().filter(|file| file.text.len() >= 10 * PIECE).collect();
         (0..count).map(|index| usable[index * usable.len() / count]).collect()
     }
 }
+
+/// Bytes of a piece: about a function of ten lines.
+const PIECE: usize = 400;
 
 impl fmt::Display for Corpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,25 +74,11 @@ impl SourceFile {
         Ok(Self { path, text, hash })
     }
 
-    /// So many pieces of about the size of a function, from all over the file.
-    pub fn pieces(&self, count: usize) -> impl Iterator<Item = Range<usize>> + '_ {
-        const LONGEST: usize = 400;
-        let share = self.text.len() / count;
-        (0..count).map(move |index| {
-            let start = self.text.floor_char_boundary_of(index * share);
-            let end = self.text.floor_char_boundary_of(index * share + share.min(LONGEST));
-            start..end
-        })
-    }
-}
-
-trait CharBoundary {
-    fn floor_char_boundary_of(&self, offset: usize) -> usize;
-}
-
-impl CharBoundary for str {
-    fn floor_char_boundary_of(&self, offset: usize) -> usize {
-        (0..=offset).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+    /// Ten pieces, from all over the file.
+    pub fn pieces(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let share = self.text.len() / 10;
+        let boundary = |offset: usize| (0..=offset).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0);
+        (0..10).map(move |index| boundary(index * share)..boundary(index * share + share.min(PIECE)))
     }
 }
 

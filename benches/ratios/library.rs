@@ -21,7 +21,7 @@ use crate::{
 pub fn snippets(corpus: &Corpus) -> Result<Vec<Line>> {
     let files = corpus.sample(500);
     let paths: Vec<_> = files.iter().map(|file| file.path.as_path()).collect();
-    let requests: Vec<_> = files.iter().flat_map(|file| file.pieces(10).map(|range| snippet(file, range))).collect();
+    let requests: Vec<_> = files.iter().flat_map(|file| file.pieces().map(|range| snippet(file, range))).collect();
     let manager = manager(corpus)?;
     let rounds = Rounds::side_by_side(
         || {

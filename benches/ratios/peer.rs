@@ -102,7 +102,8 @@ pub fn frame(message: &Value) -> Vec<u8> {
     format!("Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-fn body(message: &[u8]) -> &[u8] {
+/// A message without its header.
+pub fn body(message: &[u8]) -> &[u8] {
     let end_of_header = message.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     end_of_header.map_or(message, |at| &message[at + 4..])
 }

@@ -1,15 +1,16 @@
 //! The built sidecar, over its stdin and stdout.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use ploke_io::protocol::FileUri;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     Result,
     corpus::{Corpus, SourceFile},
     floor,
-    peer::{Peer, frame, request},
+    peer::{Peer, body, frame, request},
     table::Line,
     timing::{Rounds, median, time},
 };
@@ -20,7 +21,7 @@ const SNIPPETS: &str = "ploke/snippets";
 pub fn snippets(corpus: &Corpus) -> Result<Vec<Line>> {
     let files = corpus.sample(500);
     let paths: Vec<_> = files.iter().map(|file| file.path.as_path()).collect();
-    let queries: Vec<_> = files.iter().flat_map(|file| queries(file, 10)).collect();
+    let queries: Vec<_> = files.iter().flat_map(|file| queries(file)).collect();
     let params = json!({ "snippets": queries });
     let mut sidecar = Peer::sidecar(&corpus.root)?;
     refuse_errors(&sidecar.request(SNIPPETS, &params)?)?;
@@ -46,7 +47,7 @@ pub fn snippets(corpus: &Corpus) -> Result<Vec<Line>> {
 /// One small snippet again and again, alone and 64 at a time, beside the echo of the same requests.
 pub fn one_snippet(corpus: &Corpus) -> Result<Vec<Line>> {
     let file = corpus.sample(500).into_iter().min_by_key(|file| file.text.len()).ok_or("an empty corpus")?;
-    let params = json!({ "snippets": queries(file, 1).collect::<Vec<_>>() });
+    let params = json!({ "snippets": [queries(file).next()] });
     let mut sidecar = Peer::sidecar(&corpus.root)?;
     let mut echo = Peer::echo()?;
     refuse_errors(&sidecar.request(SNIPPETS, &params)?)?;
@@ -58,44 +59,68 @@ pub fn one_snippet(corpus: &Corpus) -> Result<Vec<Line>> {
 }
 
 const REQUESTS: i64 = 1_000;
-/// All ids have as many digits, and so all messages the same length.
+/// All ids have as many digits, so that all messages have the same length.
 const FIRST_ID: i64 = 1_000;
 const IN_FLIGHT: usize = 64;
 
 /// The median time from a request to its answer.
 fn round_trip(peer: &mut Peer, requests: &[Vec<u8>]) -> Result<Duration> {
+    let mut answers = Answers::default();
     let mut times = Vec::with_capacity(requests.len());
-    let mut length = None;
     for request in requests {
-        let (time, answer) = time(|| {
+        let (time, answer) = time(|| -> Result<()> {
             peer.send(request)?;
-            peer.receive().map(<[u8]>::len)
+            answers.take(peer.receive()?)
         });
-        refuse_other_length(&mut length, answer?)?;
+        answer?;
         times.push(time);
     }
+    answers.refuse_missing(requests.len())?;
     Ok(median(times))
 }
 
 /// The time for one request while others are on their way.
 fn in_flight(peer: &mut Peer, requests: &[Vec<u8>]) -> Result<Duration> {
+    let mut answers = Answers::default();
     let (time, answered) = time(|| -> Result<()> {
         let (first, rest) = requests.split_at(IN_FLIGHT);
         first.iter().try_for_each(|request| peer.send(request))?;
-        let mut length = None;
         for next in rest {
-            refuse_other_length(&mut length, peer.receive()?.len())?;
+            answers.take(peer.receive()?)?;
             peer.send(next)?;
         }
-        first.iter().try_for_each(|_| refuse_other_length(&mut length, peer.receive()?.len()))
+        first.iter().try_for_each(|_| answers.take(peer.receive()?))
     });
-    answered.map(|()| time / requests.len() as u32)
+    answered?;
+    answers.refuse_missing(requests.len())?;
+    Ok(time / requests.len() as u32)
 }
 
-/// An error would be shorter or longer than the answers before it.
-fn refuse_other_length(length: &mut Option<usize>, new: usize) -> Result<()> {
-    let expected = *length.get_or_insert(new);
-    if new == expected { Ok(()) } else { Err(format!("an answer of {new} bytes instead of {expected}").into()) }
+/// The answers to requests of the same length, which any client has to match with its requests.
+#[derive(Default)]
+struct Answers {
+    ids: HashSet<i64>,
+    length: Option<usize>,
+}
+
+impl Answers {
+    fn take(&mut self, message: &[u8]) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Answer {
+            id: i64,
+        }
+        // An error would be shorter or longer than the answers before it.
+        let expected = *self.length.get_or_insert(message.len());
+        if message.len() != expected {
+            return Err(format!("an answer of {} bytes instead of {expected}", message.len()).into());
+        }
+        self.ids.insert(serde_json::from_slice::<Answer>(body(message))?.id);
+        Ok(())
+    }
+
+    fn refuse_missing(&self, requests: usize) -> Result<()> {
+        if self.ids.len() == requests { Ok(()) } else { Err(format!("{} of {requests} ids", self.ids.len()).into()) }
+    }
 }
 
 /// From the start of the process to the result of `initialize`, with the corpus as root.
@@ -112,9 +137,9 @@ pub fn uri(path: &Path) -> Value {
     json!(FileUri::from_path(path))
 }
 
-fn queries(file: &SourceFile, count: usize) -> impl Iterator<Item = Value> + '_ {
+fn queries(file: &SourceFile) -> impl Iterator<Item = Value> + '_ {
     let uri = uri(&file.path);
-    file.pieces(count).map(move |range| {
+    file.pieces().map(move |range| {
         let range = json!({ "startByte": range.start, "endByte": range.end });
         json!({ "uri": uri, "range": range, "expected": { "contentHash": file.hash } })
     })
