@@ -72,8 +72,20 @@ fn stdio() -> io::Result<(File, File)> {
     #[cfg(windows)]
     let (input, output) =
         (Own::as_handle(&io::stdin()).try_clone_to_owned()?, Own::as_handle(&io::stdout()).try_clone_to_owned()?);
+    widen_pipe(&input);
+    widen_pipe(&output);
     Ok((input.into(), output.into()))
 }
+
+/// Lets large messages pass in few turns between client and server; a pipe holds 64 KiB unless told otherwise.
+#[cfg(target_os = "linux")]
+fn widen_pipe(stream: impl std::os::fd::AsFd) {
+    // What is no pipe, or may not be made larger, stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(stream, 256 << 10);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen_pipe<S>(_: S) {}
 
 /// Settings of the server. The client's initializationOptions take precedence over the command line, the command
 /// line over the environment.

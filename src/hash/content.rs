@@ -53,24 +53,52 @@ impl FromStr for ContentHash {
             return Err(ContentHashError);
         }
         let mut bytes = [0; Self::BYTES];
+        let mut all = 0;
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            all |= high | low;
+            *byte = high << 4 | low;
         }
-        Ok(Self(bytes))
+        if all == NO_DIGIT { Err(ContentHashError) } else { Ok(Self(bytes)) }
     }
 }
 
-fn hex_value(digit: u8) -> Result<u8, ContentHashError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(ContentHashError),
+const DIGITS: [u8; 16] = *b"0123456789abcdef";
+
+/// The value of each byte as a digit. A table, because no branch predictor guesses the digits of hashes.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+const NO_DIGIT: u8 = 0xff;
+
+/// The 64 digits of a hash, without the way over a formatter.
+struct Digits([u8; 2 * ContentHash::BYTES]);
+
+impl Digits {
+    fn of(hash: &ContentHash) -> Self {
+        let mut digits = [0; 2 * ContentHash::BYTES];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(hash.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
+        }
+        Self(digits)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&blake3::Hash::from_bytes(self.0).to_hex())
+        f.pad(Digits::of(self).as_str())
     }
 }
 
@@ -82,7 +110,7 @@ impl fmt::Debug for ContentHash {
 
 impl Serialize for ContentHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Digits::of(self).as_str())
     }
 }
 

@@ -91,6 +91,9 @@ fn encoded_path(uri: &str) -> Result<&str, UriError> {
 
 /// Decodes to bytes, not to text: a file name need not be UTF-8.
 fn decode(encoded: &str) -> Result<Vec<u8>, UriError> {
+    if !encoded.contains(['%', '\0']) {
+        return Ok(encoded.as_bytes().to_vec());
+    }
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
     while let Some(byte) = rest.next() {
