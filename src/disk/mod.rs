@@ -2,6 +2,8 @@
 //!
 //! What differs between systems is in `unix.rs` and `other.rs`.
 
+#[cfg(test)]
+pub(crate) mod faulty;
 #[cfg(not(unix))]
 mod other;
 #[cfg(unix)]
@@ -18,15 +20,26 @@ pub(crate) use unix::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, sta
 pub(crate) trait Disk: Send + Sync {
     /// Makes a new, empty file for writing; fails if the name is taken.
     fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File>;
+    /// Makes a new, empty file that has no name yet, so that nothing stays behind if it never gets one; fails with
+    /// [`io::ErrorKind::Unsupported`] where there is no such thing.
+    fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File>;
+    /// Gives a name to a file that has none; fails if the name is taken.
+    fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()>;
     /// Writes some of the bytes and says how many.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize>;
+    /// Cuts a file off or extends it with zeros.
+    fn set_len(&self, file: &File, bytes: u64) -> io::Result<()>;
     /// Gives `to` the owner, mode and extended attributes (ACLs and labels among them) of `from`; returns what it could not.
     fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>>;
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()>;
     fn sync_file(&self, file: &File) -> io::Result<()>;
     /// Renames within one directory, over an existing file.
     fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()>;
-    /// Renames within one directory; fails if the new name is taken.
-    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()>;
+    /// Lets two names that exist change places in one step; fails with [`io::ErrorKind::Unsupported`] where that is
+    /// impossible.
+    fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()>;
+    /// Renames within one file system; fails if the new name is taken.
+    fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()>;
     fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;

@@ -4,7 +4,7 @@
 //! noticed. Links are refused whenever they are seen.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write as _},
@@ -65,6 +65,20 @@ impl Dir {
             return Err(link_refusal());
         }
         File::open(path)
+    }
+
+    /// Opens a file of this directory for writing what is there already, without following a link.
+    pub fn open_to_write(&self, name: &OsStr) -> io::Result<File> {
+        let path = self.path.join(name);
+        if fs::symlink_metadata(&path)?.file_type().is_symlink() {
+            return Err(link_refusal());
+        }
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    /// The names in this directory, in no order.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
     /// Looks at an entry of this directory, without following a link.
@@ -135,6 +149,14 @@ impl Disk for OsDisk {
         OpenOptions::new().write(true).create_new(true).open(dir.path.join(name))
     }
 
+    fn create_unnamed(&self, _: &Dir, _: NewFileAccess) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn name(&self, _: &File, _: &Dir, _: &OsStr) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<usize> {
         file.write(bytes)
     }
@@ -145,6 +167,15 @@ impl Disk for OsDisk {
         Ok(Vec::new())
     }
 
+    fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        file.set_len(bytes)
+    }
+
+    /// There are no modes here.
+    fn set_mode(&self, _: &File, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_file(&self, file: &File) -> io::Result<()> {
         file.sync_all()
     }
@@ -153,9 +184,14 @@ impl Disk for OsDisk {
         fs::rename(dir.path.join(from), dir.path.join(to))
     }
 
-    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        fs::hard_link(dir.path.join(from), dir.path.join(to))?;
-        fs::remove_file(dir.path.join(from))
+    fn exchange(&self, _: (&Dir, &OsStr), _: (&Dir, &OsStr)) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
+        let from = from.0.path.join(from.1);
+        fs::hard_link(&from, to.0.path.join(to.1))?;
+        fs::remove_file(from)
     }
 
     fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {

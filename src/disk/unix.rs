@@ -92,6 +92,20 @@ impl Dir {
         Ok(fs::openat(&self.fd, name, flags, Mode::empty())?.into())
     }
 
+    /// Opens a file of this directory for writing what is there already, without following a link.
+    pub fn open_to_write(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.fd, name, flags, Mode::empty())?.into())
+    }
+
+    /// The names in this directory, in no order.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let entries = fs::Dir::new(self.syncable()?)?;
+        let names = entries.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec())));
+        let names: Vec<OsString> = names.collect::<io::Result<_>>()?;
+        Ok(names.into_iter().filter(|name| name != "." && name != "..").collect())
+    }
+
     /// Looks at an entry of this directory, without following a link.
     pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
         let stat = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -205,16 +219,48 @@ pub(crate) struct OsDisk;
 
 impl Disk for OsDisk {
     fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File> {
-        let mode = match access {
-            NewFileAccess::Private => Mode::RUSR | Mode::WUSR,
-            NewFileAccess::Default => Mode::from_raw_mode(0o666),
-        };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(fs::openat(&dir.fd, name, flags, mode)?.into())
+        Ok(fs::openat(&dir.fd, name, flags, mode_of(access))?.into())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File> {
+        match fs::openat(&dir.fd, c".", OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC, mode_of(access)) {
+            Ok(fd) => Ok(fd.into()),
+            // What a file system or kernel says that does not know the flag.
+            Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn create_unnamed(&self, _: &Dir, _: NewFileAccess) -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        // By the descriptor itself it would need a capability.
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn name(&self, _: &File, _: &Dir, _: &OsStr) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn write(&self, mut file: &File, bytes: &[u8]) -> io::Result<usize> {
         file.write(bytes)
+    }
+
+    fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        file.set_len(bytes)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        Ok(fs::fchmod(file, Mode::from_raw_mode(mode as _))?)
     }
 
     fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
@@ -248,17 +294,30 @@ impl Disk for OsDisk {
         Ok(fs::renameat(&dir.fd, from, &dir.fd, to)?)
     }
 
-    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()> {
+        match fs::renameat_with(&one.0.fd, one.1, &other.0.fd, other.1, fs::RenameFlags::EXCHANGE) {
+            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    fn exchange(&self, _: (&Dir, &OsStr), _: (&Dir, &OsStr)) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "macos"))]
-        match fs::renameat_with(&dir.fd, from, &dir.fd, to, fs::RenameFlags::NOREPLACE) {
+        match fs::renameat_with(&from.0.fd, from.1, &to.0.fd, to.1, fs::RenameFlags::NOREPLACE) {
             Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
             result => return Ok(result?),
         }
         // A link is as exclusive as the rename would be; until the second name is gone the file has two.
-        fs::linkat(&dir.fd, from, &dir.fd, to, AtFlags::empty())?;
-        fs::unlinkat(&dir.fd, from, AtFlags::empty()).map_err(|error| {
+        fs::linkat(&from.0.fd, from.1, &to.0.fd, to.1, AtFlags::empty())?;
+        fs::unlinkat(&from.0.fd, from.1, AtFlags::empty()).map_err(|error| {
             // Back to one name; if that fails too, the first error says why.
-            let _ = fs::unlinkat(&dir.fd, to, AtFlags::empty());
+            let _ = fs::unlinkat(&to.0.fd, to.1, AtFlags::empty());
             error.into()
         })
     }
@@ -277,6 +336,13 @@ impl Disk for OsDisk {
 
     fn sync_dir(&self, dir: &Dir) -> io::Result<()> {
         Ok(fs::fsync(dir.syncable()?)?)
+    }
+}
+
+fn mode_of(access: NewFileAccess) -> Mode {
+    match access {
+        NewFileAccess::Private => Mode::RUSR | Mode::WUSR,
+        NewFileAccess::Default => Mode::from_raw_mode(0o666),
     }
 }
 

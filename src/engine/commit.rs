@@ -187,14 +187,14 @@ impl Engine {
             return Err(IoError::new(file.relative(), IoErrorKind::Internal("nothing was prepared".into())));
         };
         let real = path.absolute();
-        self.observer.will_write(&real, new.hash);
+        self.observer.will_write(&real, Some(new.hash));
         let renamed = match file.original {
             Some(_) => self.disk.replace(dir, temp, path.name()),
-            None => self.disk.rename_new(dir, temp, path.name()),
+            None => self.disk.rename_new((dir, temp), (dir, path.name())),
         };
         self.cache.forget(&real);
         if let Err(error) = renamed {
-            self.observer.did_not_write(&real, new.hash);
+            self.observer.did_not_write(&real, Some(new.hash));
             return Err(IoError::os(path.relative(), "rename the new content into place", error));
         }
         self.files_written.fetch_add(1, Relaxed);

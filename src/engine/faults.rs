@@ -1,14 +1,9 @@
 //! Every operation of the write path fails in turn, or is the last one before a crash.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    io,
+    fs, io,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 use super::{
@@ -18,108 +13,19 @@ use super::{
 };
 use crate::{
     CancelToken,
-    disk::{Dir, Disk, NewFileAccess, OsDisk},
+    disk::faulty::{FAULTS, Fault, FaultyDisk},
     error::Warning,
     hash::ContentHash,
     roots::SymlinkPolicy,
     temp_name::is_temp_name,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Error(io::ErrorKind),
-    /// Only half of what was to be written is.
-    ShortWrite,
-    /// Nothing works from here on, as if the process had died.
-    Death,
-}
-
-const FAULTS: [Fault; 5] = [
-    Fault::Error(io::ErrorKind::StorageFull),
-    Fault::Error(io::ErrorKind::Other),
-    Fault::Error(io::ErrorKind::Interrupted),
-    Fault::ShortWrite,
-    Fault::Death,
-];
-
-/// The real disk, but for one operation.
-struct FaultyDisk {
-    done: AtomicUsize,
-    /// The operation that fails, counted from 1, and how.
-    fault: Option<(usize, Fault)>,
-}
-
-impl FaultyDisk {
-    fn step(&self) -> io::Result<Option<Fault>> {
-        let step = self.done.fetch_add(1, SeqCst) + 1;
-        match self.fault {
-            Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),
-            Some((at, Fault::Error(kind))) if step == at => Err(kind.into()),
-            Some((at, fault)) if step == at => Ok(Some(fault)),
-            _ => Ok(None),
-        }
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File> {
-        self.step()?;
-        OsDisk.create(dir, name, access)
-    }
-
-    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
-        match self.step()? {
-            Some(Fault::ShortWrite) => OsDisk.write(file, &bytes[..bytes.len().div_ceil(2)]),
-            _ => OsDisk.write(file, bytes),
-        }
-    }
-
-    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
-        self.step()?;
-        OsDisk.copy_metadata(from, to)
-    }
-
-    /// Nothing loses power here: the sync itself would only take time.
-    fn sync_file(&self, _: &File) -> io::Result<()> {
-        self.step().map(drop)
-    }
-
-    fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        self.step()?;
-        OsDisk.replace(dir, from, to)
-    }
-
-    fn rename_new(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        self.step()?;
-        OsDisk.rename_new(dir, from, to)
-    }
-
-    fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
-        OsDisk.remove(dir, name)
-    }
-
-    fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
-        OsDisk.remove_dir(dir, name)
-    }
-
-    fn make_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
-        OsDisk.make_dir(dir, name)
-    }
-
-    fn sync_dir(&self, _: &Dir) -> io::Result<()> {
-        self.step().map(drop)
-    }
-}
-
 struct NobodyWatches;
 
 impl Observer for NobodyWatches {
     fn root_replaced(&self, _: &Path) {}
-    fn will_write(&self, _: &Path, _: ContentHash) {}
-    fn did_not_write(&self, _: &Path, _: ContentHash) {}
+    fn will_write(&self, _: &Path, _: Option<ContentHash>) {}
+    fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }
 
 /// A tree with the files `0` to `3`, and an engine on it.
@@ -143,7 +49,7 @@ impl Scene {
         for name in ["0", "1", "2", "3"] {
             fs::write(dir.path().join(name), old(name)).unwrap();
         }
-        let disk = Arc::new(FaultyDisk { done: AtomicUsize::new(0), fault });
+        let disk = Arc::new(FaultyDisk::new(fault));
         let engine = Engine::new(EngineConfig {
             symlink_policy: SymlinkPolicy::default(),
             // One thread, so that the operations come in the same order each time.

@@ -6,6 +6,7 @@ mod edit;
 #[cfg(test)]
 mod faults;
 mod file;
+mod journal;
 mod locks;
 mod os_locks;
 mod parallel;
@@ -63,10 +64,10 @@ pub struct Guard {
 pub(crate) trait Observer: Send + Sync {
     /// There is another directory at the path of a root.
     fn root_replaced(&self, path: &Path);
-    /// The file will get this content in a moment.
-    fn will_write(&self, path: &Path, content: ContentHash);
-    /// It did not get it after all.
-    fn did_not_write(&self, path: &Path, content: ContentHash);
+    /// The path will hold this content in a moment, or nothing any more.
+    fn will_write(&self, path: &Path, content: Option<ContentHash>);
+    /// What was announced did not happen after all, or was taken back.
+    fn did_not_write(&self, path: &Path, content: Option<ContentHash>);
 }
 
 /// What an engine may use and touch.

@@ -205,14 +205,14 @@ impl Observer for Watching {
     }
 
     /// The watcher knows the echo of a write by its content.
-    fn will_write(&self, path: &Path, content: ContentHash) {
-        if let Some(watcher) = self.watcher.upgrade() {
+    fn will_write(&self, path: &Path, content: Option<ContentHash>) {
+        if let (Some(watcher), Some(content)) = (self.watcher.upgrade(), content) {
             watcher.expect_write(path, content);
         }
     }
 
-    fn did_not_write(&self, path: &Path, content: ContentHash) {
-        if let Some(watcher) = self.watcher.upgrade() {
+    fn did_not_write(&self, path: &Path, content: Option<ContentHash>) {
+        if let (Some(watcher), Some(content)) = (self.watcher.upgrade(), content) {
             watcher.withdraw_write(path, content);
         }
     }
@@ -222,6 +222,6 @@ struct NobodyWatches;
 
 impl Observer for NobodyWatches {
     fn root_replaced(&self, _: &Path) {}
-    fn will_write(&self, _: &Path, _: ContentHash) {}
-    fn did_not_write(&self, _: &Path, _: ContentHash) {}
+    fn will_write(&self, _: &Path, _: Option<ContentHash>) {}
+    fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }

@@ -1,0 +1,129 @@
+//! The real disk, with one operation that fails or is the last one before a crash.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use super::{Dir, Disk, NewFileAccess, OsDisk};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Error(io::ErrorKind),
+    /// Only half of what was to be written is.
+    ShortWrite,
+    /// Nothing works from here on, as if the process had died.
+    Death,
+}
+
+pub(crate) const FAULTS: [Fault; 5] = [
+    Fault::Error(io::ErrorKind::StorageFull),
+    Fault::Error(io::ErrorKind::Other),
+    Fault::Error(io::ErrorKind::Interrupted),
+    Fault::ShortWrite,
+    Fault::Death,
+];
+
+/// The real disk, but for one operation.
+pub(crate) struct FaultyDisk {
+    /// Operations so far.
+    pub done: AtomicUsize,
+    /// The operation that fails, counted from 1, and how.
+    pub fault: Option<(usize, Fault)>,
+}
+
+impl FaultyDisk {
+    pub fn new(fault: Option<(usize, Fault)>) -> Self {
+        Self { done: AtomicUsize::new(0), fault }
+    }
+
+    fn step(&self) -> io::Result<Option<Fault>> {
+        let step = self.done.fetch_add(1, SeqCst) + 1;
+        match self.fault {
+            Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),
+            Some((at, Fault::Error(kind))) if step == at => Err(kind.into()),
+            Some((at, fault)) if step == at => Ok(Some(fault)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File> {
+        self.step()?;
+        OsDisk.create(dir, name, access)
+    }
+
+    fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File> {
+        self.step()?;
+        OsDisk.create_unnamed(dir, access)
+    }
+
+    fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.name(file, dir, name)
+    }
+
+    fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
+        match self.step()? {
+            Some(Fault::ShortWrite) => OsDisk.write(file, &bytes[..bytes.len().div_ceil(2)]),
+            _ => OsDisk.write(file, bytes),
+        }
+    }
+
+    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
+        self.step()?;
+        OsDisk.copy_metadata(from, to)
+    }
+
+    fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        self.step()?;
+        OsDisk.set_len(file, bytes)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        self.step()?;
+        OsDisk.set_mode(file, mode)
+    }
+
+    /// Nothing loses power here: the sync itself would only take time.
+    fn sync_file(&self, _: &File) -> io::Result<()> {
+        self.step().map(drop)
+    }
+
+    fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.replace(dir, from, to)
+    }
+
+    fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()> {
+        self.step()?;
+        OsDisk.exchange(one, other)
+    }
+
+    fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
+        self.step()?;
+        OsDisk.rename_new(from, to)
+    }
+
+    fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.remove(dir, name)
+    }
+
+    fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.remove_dir(dir, name)
+    }
+
+    fn make_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
+        self.step()?;
+        OsDisk.make_dir(dir, name)
+    }
+
+    fn sync_dir(&self, _: &Dir) -> io::Result<()> {
+        self.step().map(drop)
+    }
+}
