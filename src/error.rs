@@ -104,6 +104,11 @@ pub enum IoErrorKind {
     Cancelled,
     #[error("could not {operation}: {source}")]
     Os { operation: &'static str, source: Arc<std::io::Error> },
+    #[error(
+        "{cause}; what had been done before could not be taken back ({not_taken_back}){}",
+        if *.recorded { " and is finished at the next start" } else { "" }
+    )]
+    Unfinished { cause: String, not_taken_back: String, recorded: bool },
     #[error("{0} is not supported")]
     NotSupported(&'static str),
     #[error("{0}")]
@@ -130,6 +135,14 @@ impl IoErrorKind {
             ErrorKind::AlreadyExists => Self::AlreadyExists,
             _ => Self::Os { operation, source: Arc::new(source) },
         }
+    }
+}
+
+impl IoErrorKind {
+    /// An error of the state directory: never a kind of its own such as "not found", which would speak of a file that
+    /// is edited.
+    pub(crate) fn from_state(operation: &'static str, source: std::io::Error) -> Self {
+        Self::Os { operation, source: Arc::new(source) }
     }
 }
 
@@ -219,6 +232,13 @@ pub enum Warning {
     /// The new content is in place, but its directory could not be synced: a power cut may bring the old one back.
     #[error("applied, but the directory could not be synced ({0}): a power cut may bring the old content back")]
     DurabilityUnknown(String),
+    /// The file has several hard links or is a mount point, so its content was written over in place: readers may have
+    /// seen a mixture for a moment.
+    #[error("written in place to keep its hard links or mount: readers may have seen old and new mixed for a moment")]
+    WrittenInPlace,
+    /// The change cannot be taken back with an undo.
+    #[error("applied, but the old content could not be kept for an undo: {0}")]
+    UndoNotKept(String),
     /// These attributes of the old file could not be given to the new one.
     #[error("could not preserve {}", .0.join(", "))]
     MetadataNotPreserved(Vec<String>),

@@ -91,6 +91,11 @@ impl Dir {
         OpenOptions::new().write(true).open(self.path.join(name)).map(drop)
     }
 
+    /// Mounts of single files are not known here.
+    pub fn is_mount_point(&self, _: &OsStr) -> bool {
+        false
+    }
+
     pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
         fs::read_link(self.path.join(name))
     }

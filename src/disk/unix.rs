@@ -133,6 +133,21 @@ impl Dir {
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
 
+    /// Whether another file is mounted over this entry, which then cannot be renamed or replaced.
+    pub fn is_mount_point(&self, name: &OsStr) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{StatxAttributes, StatxFlags};
+            let stat = fs::statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
+            stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = name;
+            false
+        }
+    }
+
     /// Fails if the caller may not write to the file: by its mode, an immutable flag, or a read-only file system.
     pub fn check_writable(&self, name: &OsStr) -> io::Result<()> {
         Ok(fs::accessat(&self.fd, name, fs::Access::WRITE_OK, AtFlags::EACCESS)?)

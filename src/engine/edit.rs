@@ -28,7 +28,16 @@ pub struct EditRequest {
 pub enum Change {
     Edit(WriteSnippetData),
     Create(CreateFileData),
-    Rename { old_path: PathBuf, new_path: PathBuf, overwrite: bool, ignore_if_exists: bool, expected: Guard },
+    Rename {
+        old_path: PathBuf,
+        new_path: PathBuf,
+        overwrite: bool,
+        ignore_if_exists: bool,
+        expected: Guard,
+        /// What the file that is overwritten is expected to be.
+        expected_overwritten: Guard,
+    },
+    /// Directories are not deleted; asking for it is an error.
     Delete { path: PathBuf, ignore_if_not_exists: bool, recursive: bool, expected: Guard },
 }
 
@@ -104,11 +113,16 @@ pub struct EditOutcome {
 pub struct FileOutcome {
     /// The path as it was asked for.
     pub path: PathBuf,
+    /// Where a renamed file was before, as it was asked for.
     pub old_path: Option<PathBuf>,
     /// Absolute path of the real file, where it was resolved.
     pub real_path: Option<PathBuf>,
+    /// The same of the place where a renamed file was before.
+    pub old_real_path: Option<PathBuf>,
     pub status: FileStatus,
+    /// `None` for a file that is created, or was not looked at.
     pub old_content_hash: Option<ContentHash>,
+    /// `None` for a file that is deleted.
     pub new_content_hash: Option<ContentHash>,
     pub new_tracking_hash: Option<TrackingHash>,
     /// Length of the new content less that of the old one.
@@ -135,7 +149,10 @@ pub enum FileStatus {
 pub struct Preview {
     /// Path relative to its root.
     pub path: PathBuf,
+    /// Where a renamed file was before, relative to its root.
+    pub old_path: Option<PathBuf>,
     /// `None` for a file that does not exist yet.
     pub old: Option<String>,
-    pub new: String,
+    /// `None` for a file that is deleted.
+    pub new: Option<String>,
 }

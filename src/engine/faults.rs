@@ -58,6 +58,7 @@ impl Scene {
             max_file_bytes: 1 << 20,
             cache: Arc::new(HashCache::new(CacheLimits::default())),
             locking: LockingPolicy::None,
+            state: None,
             disk: disk.clone(),
             observer: Arc::new(NobodyWatches),
         });

@@ -146,6 +146,12 @@ fn read_bytes(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Hashes all of an open file.
+pub(super) fn hash_open_file(file: &File) -> io::Result<ContentHash> {
+    let until_the_end = 0;
+    hash_pieces(file, until_the_end, &CancelToken::new())?.ok_or_else(|| io::ErrorKind::Interrupted.into())
+}
+
 /// Hashes as many bytes as the file is said to have; `None` if cancelled before.
 fn hash_pieces(mut file: &File, size: u64, cancel: &CancelToken) -> io::Result<Option<ContentHash>> {
     let mut piece = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).max(1))];

@@ -14,6 +14,7 @@ mod plan;
 mod range;
 mod read;
 mod scan;
+mod state;
 
 use std::{
     path::{Path, PathBuf},
@@ -39,6 +40,7 @@ pub(crate) use cache::HashCache;
 use locks::FileLocks;
 use os_locks::OsLocks;
 use parallel::Permits;
+pub(crate) use state::StateDir;
 
 use crate::{
     disk::Disk,
@@ -70,6 +72,9 @@ pub(crate) trait Observer: Send + Sync {
     fn did_not_write(&self, path: &Path, content: Option<ContentHash>);
 }
 
+/// Syncs that are waited for at once; more do not make them faster.
+const MAX_WRITE_THREADS: usize = 32;
+
 /// What an engine may use and touch.
 pub(crate) struct EngineConfig {
     pub symlink_policy: SymlinkPolicy,
@@ -81,6 +86,8 @@ pub(crate) struct EngineConfig {
     pub max_file_bytes: u64,
     pub cache: Arc<HashCache>,
     pub locking: LockingPolicy,
+    /// Where transactions are recorded; without it they do not survive a crash, and there is no undo.
+    pub state: Option<StateDir>,
     pub disk: Arc<dyn Disk>,
     pub observer: Arc<dyn Observer>,
 }
@@ -91,10 +98,13 @@ pub(crate) struct Engine {
     dir_budget: DirBudget,
     permits: Permits,
     threads: usize,
+    /// For work that mostly waits for the disk.
+    write_threads: usize,
     max_file_bytes: u64,
     cache: Arc<HashCache>,
     locks: FileLocks,
     os_locks: OsLocks,
+    state: Option<StateDir>,
     disk: Arc<dyn Disk>,
     observer: Arc<dyn Observer>,
     files_written: AtomicU64,
@@ -118,10 +128,12 @@ impl Engine {
             dir_budget: DirBudget::new(config.open_dirs),
             permits: Permits::new(config.permits),
             threads: cores.min(config.permits),
+            write_threads: MAX_WRITE_THREADS.min(config.permits),
             max_file_bytes: config.max_file_bytes,
             cache: config.cache,
             locks: FileLocks::default(),
             os_locks: OsLocks::new(config.locking),
+            state: config.state,
             disk: config.disk,
             observer: config.observer,
             files_written: AtomicU64::new(0),

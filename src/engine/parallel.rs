@@ -17,7 +17,15 @@ const ITEMS_PER_THREAD: usize = 4;
 ///
 /// The calling thread works too: when no thread can be made, it does all of the work. A panic of `work` is passed on.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = threads.min(items.len() / ITEMS_PER_THREAD);
+    map_on(items, threads.min(items.len() / ITEMS_PER_THREAD), work)
+}
+
+/// The same for work that mostly waits for the disk, so that each item is worth a thread.
+pub(crate) fn map_waiting<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    map_on(items, threads.min(items.len()), work)
+}
+
+fn map_on<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if threads <= 1 {
         return items.iter().map(work).collect();
     }

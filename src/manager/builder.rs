@@ -150,6 +150,7 @@ impl IoManagerBuilder {
             max_file_bytes: self.max_file_bytes,
             cache,
             locking: self.locking,
+            state: None,
             disk: Arc::new(OsDisk),
             observer,
         });

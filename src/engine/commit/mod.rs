@@ -1,0 +1,373 @@
+//! Bringing planned contents to the disk: every file is changed as a whole or not at all, and so is a transaction.
+//!
+//! 1. Each new content is written to a temporary file beside its target, gets its metadata and is synced (`prepare`).
+//! 2. All targets are looked at once more: they must still be the files that were read.
+//! 3. A transaction of more than one step is recorded in the state directory. From here on it is committed: if this
+//!    process dies, the next start finishes it.
+//! 4. One after the other, new and old content change places in one step (`swap`). What comes out is looked at: if
+//!    somebody has changed a target in the very last moment, or a step fails, all steps are taken back.
+//! 5. The old contents are removed, the directories synced, the record removed.
+
+mod prepare;
+mod swap;
+mod undo;
+
+use std::{collections::BTreeMap, fs::File, io, sync::Arc, sync::atomic::Ordering::Relaxed};
+
+use uuid::Uuid;
+
+use super::{
+    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus,
+    journal::{self, OldFile, Record, RecordedPath},
+    locks::FileLock,
+    parallel,
+    plan::{Action, PlannedFile, PlannedStep, Targets},
+    state::OpenRecord,
+};
+use crate::{
+    CancelToken,
+    disk::Dir,
+    error::{IoError, IoErrorKind, Warning},
+    roots::{Place, Resolver, RootedPath},
+};
+use prepare::{MadeDirs, Ready};
+use swap::Put;
+
+/// Looks at paths that are being swapped before giving up.
+const MAX_LOOKS: usize = 16;
+
+/// The locks of one request's files.
+pub(super) struct Locks<'e> {
+    _files: Vec<FileLock<'e>>,
+    _across: Vec<File>,
+}
+
+/// How planned files are brought to the disk.
+pub(super) struct Mode {
+    pub origin: Uuid,
+    pub atomicity: Atomicity,
+    pub durability: Durability,
+    pub dry_run: bool,
+}
+
+/// One step and the file it belongs to.
+struct Work {
+    file: usize,
+    step: PlannedStep,
+}
+
+impl Engine {
+    /// Carries out a request; see [`EditRequest`]. Once it has begun to write it cannot be cancelled.
+    pub fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
+        let resolve = |resolver: &Resolver| {
+            let targets = Targets::resolve(request, resolver);
+            (targets.places.clone(), targets)
+        };
+        let (targets, locks) = self.lock_targets(request.dry_run, resolve);
+        let (files, file_of_change) = self.plan(request, &targets);
+        let &EditRequest { origin, atomicity, durability, dry_run, .. } = request;
+        let outcome = self.carry_out(files, &locks, &Mode { origin, atomicity, durability, dry_run }, cancel);
+        EditOutcome { file_of_change, ..outcome }
+    }
+
+    /// Brings planned files to the disk.
+    pub(super) fn carry_out(
+        &self,
+        mut files: Vec<PlannedFile>,
+        locks: &Result<Locks, IoError>,
+        mode: &Mode,
+        cancel: &CancelToken,
+    ) -> EditOutcome {
+        if let Err(error) = locks {
+            fail_all(&mut files, &error.kind);
+        }
+        let failed = files.iter().any(PlannedFile::has_failed);
+        let nothing_to_do = files.iter().all(|file| file.steps.is_empty());
+        if mode.dry_run || nothing_to_do || (failed && mode.atomicity == Atomicity::Transaction) {
+            return outcome(files, mode, mode.durability);
+        }
+        if !cancel.begin_commit() {
+            fail_all(&mut files, &IoErrorKind::Cancelled);
+            return outcome(files, mode, mode.durability);
+        }
+        let mut together: BTreeMap<usize, Vec<Work>> = BTreeMap::new();
+        for (index, file) in files.iter_mut().enumerate() {
+            let group = if mode.atomicity == Atomicity::Transaction { 0 } else { file.group };
+            let steps = std::mem::take(&mut file.steps).into_iter();
+            together.entry(group).or_default().extend(steps.map(|step| Work { file: index, step }));
+        }
+        let kept = self.keep_undo(mode.origin, together.values().flatten());
+        let mut reached = mode.durability;
+        for work in together.into_values().filter(|work| !work.is_empty()) {
+            reached = weaker(reached, self.commit(&mut files, work, mode));
+        }
+        self.conclude_undo(kept, &mut files);
+        outcome(files, mode, reached)
+    }
+
+    /// Resolves the paths of a request and locks what they name, until the locks are dropped.
+    ///
+    /// What a path names may change while its lock is waited for; then the locks are those of other files, and it all
+    /// begins anew.
+    pub(super) fn lock_targets<T>(
+        &self,
+        dry_run: bool,
+        resolve: impl Fn(&Resolver) -> (Vec<Place>, T),
+    ) -> (T, Result<Locks<'_>, IoError>) {
+        let roots = self.roots();
+        let resolve = || resolve(&Resolver::new(&roots, &self.dir_budget));
+        let (mut places, _) = resolve();
+        for _ in 0..MAX_LOOKS {
+            let _files = self.locks.lock(places.iter().cloned());
+            let across = if dry_run { Ok(Vec::new()) } else { self.os_locks.lock(&places) };
+            let (now, targets) = resolve();
+            if now == places || across.is_err() {
+                return (targets, across.map(|_across| Locks { _files, _across }));
+            }
+            places = now;
+        }
+        let restless = io::Error::other("the paths lead somewhere else at each look");
+        (resolve().1, Err(IoError::os("", "lock the files", restless)))
+    }
+
+    /// Does all of this work, or none of it if something fails; says how durable it is.
+    fn commit(&self, files: &mut [PlannedFile], work: Vec<Work>, mode: &Mode) -> Durability {
+        let made = MadeDirs::new(&*self.disk);
+        let sync = mode.durability == Durability::Full;
+        let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &made));
+        let mut ready = Vec::with_capacity(work.len());
+        for (work, prepared) in work.iter().zip(prepared) {
+            let prepared = prepared.and_then(|ready| self.check_unchanged(&work.step, &ready).map(|()| ready));
+            prepared.map_or_else(|error| files[work.file].fail(error), |prepared| ready.push(prepared));
+        }
+        if ready.len() < work.len() {
+            return mode.durability;
+        }
+        let record = match self.record(&work, &ready, mode, sync) {
+            Ok(record) => record,
+            Err(error) => {
+                for work in &work {
+                    files[work.file].fail(error.clone());
+                }
+                return mode.durability;
+            }
+        };
+        let mut put = Vec::with_capacity(work.len());
+        for index in 0..work.len() {
+            match self.put_in_place(&work[index].step, &mut ready[index], sync) {
+                Ok(how) => put.push(how),
+                Err(error) => {
+                    self.fail(files, &work, (&mut ready, put), error, record, sync);
+                    return mode.durability;
+                }
+            }
+        }
+        made.keep();
+        let changed = ready.into_iter().map(Ready::finish).collect();
+        self.conclude(files, &work, changed, record, sync)
+    }
+
+    /// Takes back what was put in place before a step failed. If that is impossible, the steps so far stay, and the
+    /// record too, so that the next start finishes the transaction.
+    fn fail(
+        &self,
+        files: &mut [PlannedFile],
+        work: &[Work],
+        (ready, put): (&mut [Ready], Vec<Put>),
+        error: IoError,
+        record: Option<OpenRecord>,
+        sync: bool,
+    ) {
+        let failed = &work[put.len()];
+        let torn = matches!(error.kind, IoErrorKind::Unfinished { recorded: true, .. });
+        let mut staying = put.len();
+        let mut not_taken_back = None;
+        while staying > 0 && !torn && not_taken_back.is_none() {
+            let (step, ready, how) = (&work[staying - 1].step, &mut ready[staying - 1], put[staying - 1]);
+            match self.take_back_step(step, ready, how) {
+                Ok(()) => staying -= 1,
+                Err(error) => not_taken_back = Some(error.to_string()),
+            }
+        }
+        if !torn && not_taken_back.is_none() {
+            if sync {
+                // A power cut must not bring back a part of what was taken back; more than trying is not possible.
+                let dirs: Vec<_> = ready[..put.len()].iter().map(|ready| (ready.dirs().to_vec(), Vec::new())).collect();
+                self.sync_dirs(&dirs);
+            }
+            if let Some(Err(error)) = record.map(OpenRecord::finish) {
+                tracing::error!(%error, "the record of a transaction that was taken back could not be removed");
+            }
+            files[failed.file].fail(error);
+            return;
+        }
+        let recorded = record.is_some();
+        record.map(OpenRecord::leave);
+        for (index, Work { file, .. }) in work.iter().enumerate() {
+            let whole = index < staying && work[staying..].iter().all(|later| later.file != *file);
+            files[*file].outcome.status = if whole { FileStatus::Applied } else { FileStatus::NotApplied };
+        }
+        let kind = match not_taken_back {
+            Some(not_taken_back) => IoErrorKind::Unfinished { cause: error.kind.to_string(), not_taken_back, recorded },
+            None => error.kind,
+        };
+        let error = IoError::new(failed.step.path.relative(), kind);
+        tracing::error!(%error, "a transaction is left unfinished");
+        files[failed.file].fail(error);
+    }
+
+    /// Makes what was put in place durable and tells the files so.
+    fn conclude(
+        &self,
+        files: &mut [PlannedFile],
+        work: &[Work],
+        changed: Vec<(Vec<Arc<Dir>>, Vec<Warning>)>,
+        record: Option<OpenRecord>,
+        sync: bool,
+    ) -> Durability {
+        for (Work { file, step }, (_, warnings)) in work.iter().zip(&changed) {
+            let outcome = &mut files[*file].outcome;
+            outcome.status = FileStatus::Applied;
+            outcome.warnings.extend(warnings.iter().cloned());
+            let bytes = step.action.new_bytes();
+            self.files_written.fetch_add(1, Relaxed);
+            self.bytes_written.fetch_add(bytes, Relaxed);
+            tracing::info!(path = %step.path.relative().display(), bytes, "file {}", step.action.name());
+        }
+        let failures = if sync { self.sync_dirs(&changed) } else { Vec::new() };
+        for (work, (dirs, _)) in work.iter().zip(&changed) {
+            if let Some((_, error)) = failures.iter().find(|(id, _)| dirs.iter().any(|dir| dir.id() == *id)) {
+                files[work.file].outcome.warnings.push(Warning::DurabilityUnknown(error.to_string()));
+            }
+        }
+        let durable = failures.is_empty();
+        // While it is not known that the changes would survive a power cut, the record is what could bring them back.
+        match record.map(|record| if durable { record.finish() } else { Ok(record.leave()) }) {
+            Some(Err(error)) => tracing::warn!(%error, "the record of a finished transaction could not be removed"),
+            Some(Ok(())) | None => {}
+        }
+        match (sync, durable) {
+            (false, _) => Durability::BestEffort,
+            (true, true) => Durability::Full,
+            (true, false) => Durability::Unknown,
+        }
+    }
+
+    /// Syncs each directory once; returns those that could not be.
+    fn sync_dirs(&self, changed: &[(Vec<Arc<Dir>>, Vec<Warning>)]) -> Vec<(crate::disk::DirId, io::Error)> {
+        let mut dirs: Vec<&Arc<Dir>> = changed.iter().flat_map(|(dirs, _)| dirs).collect();
+        dirs.sort_by_key(|dir| dir.id());
+        dirs.dedup_by_key(|dir| dir.id());
+        let synced = parallel::map_waiting(&dirs, self.write_threads, |dir| self.disk.sync_dir(dir));
+        dirs.iter().zip(synced).filter_map(|(dir, result)| Some((dir.id(), result.err()?))).collect()
+    }
+
+    /// Records a transaction that a crash could leave half done; a single rename could not.
+    fn record(
+        &self,
+        work: &[Work],
+        ready: &[Ready],
+        mode: &Mode,
+        sync: bool,
+    ) -> Result<Option<OpenRecord>, IoError> {
+        let Some(state) = &self.state else { return Ok(None) };
+        let one_rename = work.len() == 1 && work.iter().all(|work| work.step.is_one_rename());
+        if one_rename {
+            return Ok(None);
+        }
+        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready)).collect();
+        let record = Record { origin: mode.origin, steps };
+        let begun = state.begin(&record, sync);
+        begun.map(Some).map_err(|error| IoError::new("", IoErrorKind::from_state("record the transaction", error)))
+    }
+}
+
+fn recorded_step(step: &PlannedStep, ready: &Ready) -> journal::Step {
+    let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
+    let aside = || ready.name.clone();
+    let action = match (&step.action, old) {
+        (Action::Write { new, in_place: true, .. }, Some(old)) => journal::Action::WriteInPlace {
+            old,
+            old_content: step.old_bytes().to_vec(),
+            new: new.clone(),
+        },
+        (Action::Write { new, .. }, old) => journal::Action::Write { old, new: new.clone(), temp: aside() },
+        (Action::MoveFrom { from, file, .. }, overwritten) => journal::Action::MoveFrom {
+            from: recorded_path(from),
+            file: OldFile::new(&file.stat, file.hash),
+            overwritten,
+        },
+        (Action::Delete, Some(old)) => journal::Action::Delete { old, aside: aside() },
+        (Action::Delete, None) => unreachable!("only what is there is deleted"),
+    };
+    journal::Step { at: recorded_path(&step.path), action }
+}
+
+pub(super) fn recorded_path(path: &RootedPath) -> RecordedPath {
+    RecordedPath { root: path.root().real().to_path_buf(), relative: path.relative().to_path_buf() }
+}
+
+impl PlannedStep {
+    /// A crash leaves either all or nothing of it done.
+    fn is_one_rename(&self) -> bool {
+        match &self.action {
+            Action::Write { in_place, .. } => !in_place,
+            Action::Delete => true,
+            Action::MoveFrom { .. } => self.original.is_none(),
+        }
+    }
+
+    fn old_bytes(&self) -> &[u8] {
+        let content = self.original.as_ref().and_then(|original| original.content.as_ref());
+        content.map_or(&[], |content| &content.bytes)
+    }
+}
+
+impl Action {
+    fn new_bytes(&self) -> u64 {
+        match self {
+            Self::Write { new, .. } => new.len() as u64,
+            Self::Delete | Self::MoveFrom { .. } => 0,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => "written",
+            Self::Delete => "deleted",
+            Self::MoveFrom { .. } => "renamed",
+        }
+    }
+}
+
+fn weaker(one: Durability, other: Durability) -> Durability {
+    if one == Durability::Unknown { one } else { other }
+}
+
+fn fail_all(files: &mut [PlannedFile], kind: &IoErrorKind) {
+    for file in files {
+        file.fail(IoError::new(file.relative(), kind.clone()));
+    }
+}
+
+fn outcome(mut files: Vec<PlannedFile>, mode: &Mode, durability: Durability) -> EditOutcome {
+    let failed_change = files.iter().filter(|file| file.has_failed()).map(|file| file.change).min();
+    let applied = failed_change.is_none() && !mode.dry_run;
+    for file in &files {
+        if let Some(error) = &file.outcome.error {
+            tracing::info!(dry_run = mode.dry_run, "edit refused: {error}");
+        }
+    }
+    let touched = files.iter().any(|file| file.outcome.status == FileStatus::Applied);
+    for file in &mut files {
+        let left = mode.atomicity == Atomicity::Transaction && failed_change.is_some();
+        // Of a group that failed, those that did not fail themselves.
+        let untouched = file.outcome.status == FileStatus::NotApplied;
+        if left || untouched {
+            file.mark_not_applied();
+        }
+    }
+    let durability = if touched { durability } else { mode.durability };
+    let files = files.into_iter().map(|file| file.outcome).collect();
+    EditOutcome { applied, failed_change, durability, files, file_of_change: Vec::new() }
+}

@@ -1,0 +1,264 @@
+//! Everything that a step can get ready beforehand, without anybody seeing it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    disk::{Dir, Disk, FileStat, NewFileAccess, write_all},
+    engine::{
+        Engine,
+        file::hash_open_file,
+        plan::{Action, Like, Original, PlannedStep},
+    },
+    error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
+    roots::RootedPath,
+    temp_name::new_temp_name,
+};
+
+/// A step that can be put in place.
+pub(super) struct Ready<'e> {
+    disk: &'e dyn Disk,
+    /// The directory of the step's path.
+    pub dir: Arc<Dir>,
+    /// Where the file of a move comes from.
+    pub from: Option<Arc<Dir>>,
+    /// In the same directory: the new content until it is put in place, then the old one.
+    pub name: OsString,
+    /// What is removed in the end, however it comes.
+    pub surplus: Option<(Arc<Dir>, OsString)>,
+    /// The directories whose entries change.
+    dirs: Vec<Arc<Dir>>,
+    pub warnings: Vec<Warning>,
+}
+
+impl Engine {
+    pub(super) fn prepare(&self, step: &PlannedStep, sync: bool, made: &MadeDirs) -> Result<Ready<'_>, IoError> {
+        let _permit = self.permits.acquire();
+        let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
+        let mut dirs = Vec::new();
+        let create_parents = match step.action {
+            Action::Write { create_parents, .. } | Action::MoveFrom { create_parents, .. } => create_parents,
+            Action::Delete => false,
+        };
+        let dir = match step.path.dir() {
+            Err(error) if create_parents && error.kind() == io::ErrorKind::NotFound => {
+                make_parents(&step.path, made, &mut dirs).map_err(failed("create the parent directories"))?
+            }
+            dir => dir.map_err(failed("open the directory"))?,
+        };
+        let mut ready = Ready {
+            disk: &*self.disk,
+            dir: dir.clone(),
+            from: None,
+            name: new_temp_name(),
+            surplus: None,
+            dirs,
+            warnings: Vec::new(),
+        };
+        if let Action::MoveFrom { from, .. } = &step.action {
+            let from = from.dir().map_err(failed("open the directory"))?;
+            ready.dirs.push(from.clone());
+            ready.from = Some(from);
+        }
+        ready.dirs.push(dir);
+        match &step.action {
+            Action::Write { in_place: true, .. } => ready.warnings.push(Warning::WrittenInPlace),
+            Action::Write { new, like, .. } => {
+                self.note_temporaries(&step.path, sync)?;
+                self.write_beside(step, new, like, sync, &mut ready)?;
+            }
+            Action::Delete => self.note_temporaries(&step.path, sync)?,
+            Action::MoveFrom { .. } => {}
+        }
+        Ok(ready)
+    }
+
+    /// Says in the state directory where a temporary file may stay behind if this process dies.
+    fn note_temporaries(&self, path: &RootedPath, sync: bool) -> Result<(), IoError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let directory = path.root().real().join(path.parent());
+        let noted = state.note_temporaries(&directory, sync);
+        noted.map_err(|error| IoError::new("", IoErrorKind::from_state("note where temporary files are", error)))
+    }
+
+    /// Writes the new content beside its target, with the metadata that it is to have.
+    fn write_beside(
+        &self,
+        step: &PlannedStep,
+        new: &[u8],
+        like: &Like,
+        sync: bool,
+        ready: &mut Ready,
+    ) -> Result<(), IoError> {
+        let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
+        let access = if matches!(like, Like::New) { NewFileAccess::Default } else { NewFileAccess::Private };
+        let (file, has_name) = match self.disk.create_unnamed(&ready.dir, access) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let file = self.disk.create(&ready.dir, &ready.name, access);
+                (file.map_err(failed("create a temporary file"))?, true)
+            }
+            file => (file.map_err(failed("create a temporary file"))?, false),
+        };
+        if has_name {
+            ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+        }
+        write_all(&*self.disk, &file, new).map_err(failed("write"))?;
+        match like {
+            Like::New => {}
+            Like::Mode(mode) => self.disk.set_mode(&file, *mode).map_err(failed("set the mode"))?,
+            Like::File(path) => {
+                let lost = self.copy_metadata(path, &file).map_err(failed("copy the metadata"))?;
+                if !lost.is_empty() {
+                    ready.warnings.push(Warning::MetadataNotPreserved(lost));
+                }
+            }
+        }
+        if sync {
+            self.disk.sync_file(&file).map_err(failed("sync"))?;
+        }
+        if !has_name {
+            self.disk.name(&file, &ready.dir, &ready.name).map_err(failed("name the temporary file"))?;
+            ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+        }
+        Ok(())
+    }
+
+    fn copy_metadata(&self, from: &RootedPath, to: &File) -> io::Result<Vec<String>> {
+        self.disk.copy_metadata(&from.open()?, to)
+    }
+
+    /// Fails if a target is not the file any more that was read.
+    pub(super) fn check_unchanged(&self, step: &PlannedStep, ready: &Ready) -> Result<(), IoError> {
+        if let Some(original) = &step.original {
+            self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
+        }
+        if let (Action::MoveFrom { from, file, .. }, Some(dir)) = (&step.action, &ready.from) {
+            self.check_same(file, dir, from.name(), from, Ctime::Same)?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless it is the original that has this name.
+    pub(super) fn check_same(
+        &self,
+        original: &Original,
+        dir: &Dir,
+        name: &OsStr,
+        path: &RootedPath,
+        ctime: Ctime,
+    ) -> Result<(), IoError> {
+        // In the directory that the rename is done in.
+        let now = dir.stat(name).map_err(|error| IoError::os(path.relative(), "look at", error))?;
+        let same = match ctime {
+            Ctime::Same => now == original.stat,
+            Ctime::Renamed => now == FileStat { changed: now.changed, ..original.stat },
+        };
+        if same && original.settled {
+            return Ok(());
+        }
+        // A file that was written a moment ago may be written again without a trace in its stat data.
+        let hash = dir.open_file(name).and_then(|file| hash_open_file(&file)).ok();
+        if same && hash == Some(original.hash) {
+            return Ok(());
+        }
+        let actual = hash.map(|content| ActualHashes { content, tracking: None });
+        Err(IoError::new(path.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
+    }
+}
+
+/// What is known of the time of the last status change.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ctime {
+    Same,
+    /// A rename has altered it.
+    Renamed,
+}
+
+impl Ready<'_> {
+    /// The directories whose entries change.
+    pub fn dirs(&self) -> &[Arc<Dir>] {
+        &self.dirs
+    }
+
+    /// Removes what is left over; returns the directories that have changed, and what did not go ideally.
+    pub fn finish(mut self) -> (Vec<Arc<Dir>>, Vec<Warning>) {
+        (std::mem::take(&mut self.dirs), std::mem::take(&mut self.warnings))
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        if let Some((dir, name)) = self.surplus.take() {
+            self.disk.remove(&dir, &name).unwrap_or_else(|error| log_left_behind(&name, &error));
+        }
+    }
+}
+
+/// Makes the missing directories above a file, from the innermost that is there.
+fn make_parents(path: &RootedPath, made: &MadeDirs, changed: &mut Vec<Arc<Dir>>) -> io::Result<Arc<Dir>> {
+    let mut dir = path.root().dir()?.clone();
+    for component in path.parent().components() {
+        let name = Path::new(component.as_os_str());
+        dir = match dir.open_dir(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match made.make(&dir, name.as_os_str()) {
+                    Ok(()) => changed.push(dir.clone()),
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
+                Arc::new(dir.open_dir(name)?)
+            }
+            opened => Arc::new(opened?),
+        };
+    }
+    Ok(dir)
+}
+
+/// The directories that were made for the files of one commit; those that stay empty are removed again.
+pub(super) struct MadeDirs<'e> {
+    disk: &'e dyn Disk,
+    /// In the order they were made.
+    made: Mutex<Vec<(Arc<Dir>, OsString)>>,
+}
+
+impl<'e> MadeDirs<'e> {
+    pub fn new(disk: &'e dyn Disk) -> Self {
+        Self { disk, made: Mutex::default() }
+    }
+
+    fn make(&self, dir: &Arc<Dir>, name: &OsStr) -> io::Result<()> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        self.disk.make_dir(dir, name)?;
+        made.push((dir.clone(), name.to_owned()));
+        Ok(())
+    }
+
+    pub fn keep(self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Drop for MadeDirs<'_> {
+    fn drop(&mut self) {
+        let made = self.made.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (dir, name) in made.drain(..).rev() {
+            match self.disk.remove_dir(&dir, &name) {
+                // A file was written there after all, or others use it already.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                result => result.unwrap_or_else(|error| log_left_behind(&name, &error)),
+            }
+        }
+    }
+}
+
+fn log_left_behind(name: &OsStr, error: &io::Error) {
+    if error.kind() != io::ErrorKind::NotFound {
+        tracing::warn!(?name, %error, "could not remove what a failed write left behind");
+    }
+}

@@ -1,0 +1,249 @@
+//! Putting a step in place in one go, and taking it back.
+
+use std::io;
+
+use super::prepare::{Ctime, Ready};
+use crate::{
+    disk::{Dir, stat_file, write_all},
+    engine::{
+        Engine,
+        plan::{Action, Original, PlannedStep},
+    },
+    error::{GuardKind, IoError, IoErrorKind},
+};
+
+/// How a step was put in place, which says how it is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    /// New and old content have changed places.
+    Exchanged,
+    /// The old content is gone.
+    Replaced,
+    /// There was nothing before.
+    Named,
+    /// The file has another name until it is removed.
+    SetAside,
+    /// The file has come from another place; what was here, if anything, is there.
+    Moved,
+    WrittenInPlace,
+}
+
+impl Engine {
+    pub(super) fn put_in_place(&self, step: &PlannedStep, ready: &mut Ready, sync: bool) -> Result<Put, IoError> {
+        self.announce(step);
+        let result = match (&step.action, &step.original) {
+            (Action::Write { new, in_place: true, .. }, Some(original)) => {
+                self.write_in_place(step, original, &ready.dir, new, sync).map(|()| Put::WrittenInPlace)
+            }
+            (Action::Write { .. }, Some(original)) => self.put_over(step, original, ready),
+            (Action::Write { .. }, None) => {
+                let renamed = self.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, step.path.name()));
+                renamed.map_err(|error| failed(step, error)).map(|()| {
+                    ready.surplus = None;
+                    Put::Named
+                })
+            }
+            (Action::Delete, Some(original)) => self.set_aside(step, original, ready),
+            (Action::MoveFrom { .. }, overwritten) => self.move_here(step, overwritten.as_ref(), ready),
+            (Action::Delete, None) => Err(IoError::new(step.path.relative(), IoErrorKind::NotFound)),
+        };
+        if result.is_err() {
+            self.withdraw(step);
+        }
+        result
+    }
+
+    pub(super) fn take_back_step(&self, step: &PlannedStep, ready: &mut Ready, how: Put) -> io::Result<()> {
+        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
+        match (how, &step.action) {
+            (Put::Exchanged, _) => self.disk.exchange(here, aside)?,
+            (Put::Replaced, _) => return Err(io::ErrorKind::Unsupported.into()),
+            (Put::Named, _) => {
+                self.disk.rename_new(here, aside)?;
+                ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+            }
+            (Put::SetAside, _) => {
+                self.disk.rename_new(aside, here)?;
+                ready.surplus = None;
+            }
+            (Put::Moved, Action::MoveFrom { from, .. }) => {
+                let dir = ready.from.as_deref().ok_or(io::ErrorKind::InvalidInput)?;
+                match &step.original {
+                    Some(_) => self.disk.exchange((dir, from.name()), here)?,
+                    None => self.disk.rename_new(here, (dir, from.name()))?,
+                }
+                ready.surplus = None;
+            }
+            (Put::WrittenInPlace, _) => self.overwrite(step, &ready.dir, step.old_bytes(), true)?,
+            (Put::Moved, _) => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        self.withdraw(step);
+        Ok(())
+    }
+
+    /// Lets the new content take the place of the old one and looks at what has come out.
+    fn put_over(&self, step: &PlannedStep, original: &Original, ready: &mut Ready) -> Result<Put, IoError> {
+        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
+        match self.disk.exchange(aside, here) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
+                self.disk.replace(&ready.dir, &ready.name, step.path.name()).map_err(|error| failed(step, error))?;
+                ready.surplus = None;
+                return Ok(Put::Replaced);
+            }
+            result => result.map_err(|error| failed(step, error))?,
+        }
+        match self.check_same(original, &ready.dir, &ready.name, &step.path, Ctime::Renamed) {
+            Ok(()) => Ok(Put::Exchanged),
+            Err(error) => Err(self.give_back(step, ready, error, |engine, ready| {
+                engine.disk.exchange((&ready.dir, step.path.name()), (&ready.dir, &ready.name))
+            })),
+        }
+    }
+
+    fn set_aside(&self, step: &PlannedStep, original: &Original, ready: &mut Ready) -> Result<Put, IoError> {
+        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
+        self.disk.rename_new(here, aside).map_err(|error| failed(step, error))?;
+        if let Err(error) = self.check_same(original, &ready.dir, &ready.name, &step.path, Ctime::Renamed) {
+            return Err(self.give_back(step, ready, error, |engine, ready| {
+                engine.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, step.path.name()))
+            }));
+        }
+        ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+        Ok(Put::SetAside)
+    }
+
+    fn move_here(
+        &self,
+        step: &PlannedStep,
+        overwritten: Option<&Original>,
+        ready: &mut Ready,
+    ) -> Result<Put, IoError> {
+        let (Action::MoveFrom { from, file, .. }, Some(dir)) = (&step.action, ready.from.clone()) else {
+            return Err(IoError::new(step.path.relative(), IoErrorKind::Internal("a move from nowhere".into())));
+        };
+        let (there, here) = ((&*dir, from.name()), (&*ready.dir, step.path.name()));
+        match overwritten {
+            Some(_) => self.disk.exchange(there, here),
+            None => self.disk.rename_new(there, here),
+        }
+        .map_err(|error| failed(step, error))?;
+        let moved = self.check_same(file, &ready.dir, step.path.name(), from, Ctime::Renamed);
+        let left = overwritten.map_or(Ok(()), |overwritten| {
+            self.check_same(overwritten, &dir, from.name(), &step.path, Ctime::Renamed)
+        });
+        if let Err(error) = moved.and(left) {
+            return Err(self.give_back(step, ready, error, |engine, ready| match overwritten {
+                Some(_) => engine.disk.exchange((&dir, from.name()), (&ready.dir, step.path.name())),
+                None => engine.disk.rename_new((&ready.dir, step.path.name()), (&dir, from.name())),
+            }));
+        }
+        if overwritten.is_some() {
+            ready.surplus = Some((dir, from.name().to_owned()));
+        }
+        Ok(Put::Moved)
+    }
+
+    /// Undoes a swap that has brought out another file than was expected. If that fails, nothing is removed: what came
+    /// out is somebody's content.
+    fn give_back(
+        &self,
+        step: &PlannedStep,
+        ready: &mut Ready,
+        error: IoError,
+        back: impl Fn(&Self, &Ready) -> io::Result<()>,
+    ) -> IoError {
+        let Err(not_taken_back) = back(self, ready) else { return error };
+        ready.surplus = None;
+        tracing::error!(
+            path = %step.path.absolute().display(), name = ?ready.name, error = %not_taken_back,
+            "the file was changed in the last moment; the changed one could not be given its name back"
+        );
+        let (cause, not_taken_back) = (error.kind.to_string(), not_taken_back.to_string());
+        let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded: false };
+        IoError::new(step.path.relative(), kind)
+    }
+
+    /// Writes over the old content; if that fails, the old content is written back.
+    fn write_in_place(
+        &self,
+        step: &PlannedStep,
+        original: &Original,
+        dir: &Dir,
+        new: &[u8],
+        sync: bool,
+    ) -> Result<(), IoError> {
+        let file = dir.open_to_write(step.path.name()).map_err(|error| failed(step, error))?;
+        let stat = stat_file(&file).map_err(|error| failed(step, error))?;
+        if stat != original.stat {
+            let guard = GuardKind::ContentHash;
+            let kind = IoErrorKind::ContentMismatch { guard, actual: None };
+            return Err(IoError::new(step.path.relative(), kind));
+        }
+        let Err(error) = self.overwrite(step, dir, new, sync) else { return Ok(()) };
+        match self.overwrite(step, dir, step.old_bytes(), sync) {
+            Ok(()) => Err(IoError::os(step.path.relative(), "write", error)),
+            Err(again) => {
+                let (cause, not_taken_back) = (error.to_string(), again.to_string());
+                let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded: true };
+                Err(IoError::new(step.path.relative(), kind))
+            }
+        }
+    }
+
+    fn overwrite(&self, step: &PlannedStep, dir: &Dir, content: &[u8], sync: bool) -> io::Result<()> {
+        let file = dir.open_to_write(step.path.name())?;
+        write_all(&*self.disk, &file, content)?;
+        self.disk.set_len(&file, content.len() as u64)?;
+        // Writing takes away the set-id bits.
+        if let Some(mode) = step.original.as_ref().map(|original| original.stat.mode) {
+            if stat_file(&file)?.mode != mode {
+                self.disk.set_mode(&file, mode & 0o7777)?;
+            }
+        }
+        if sync { self.disk.sync_file(&file) } else { Ok(()) }
+    }
+
+    /// Tells beforehand what will be seen.
+    fn announce(&self, step: &PlannedStep) {
+        let real = step.path.absolute();
+        match &step.action {
+            Action::Write { hash, .. } => self.observer.will_write(&real, Some(*hash)),
+            Action::Delete => self.observer.will_write(&real, None),
+            Action::MoveFrom { from, file, .. } => {
+                self.observer.will_write(&from.absolute(), None);
+                self.observer.will_write(&real, Some(file.hash));
+            }
+        }
+        self.forget(step);
+    }
+
+    fn withdraw(&self, step: &PlannedStep) {
+        let real = step.path.absolute();
+        match &step.action {
+            Action::Write { hash, .. } => self.observer.did_not_write(&real, Some(*hash)),
+            Action::Delete => self.observer.did_not_write(&real, None),
+            Action::MoveFrom { from, file, .. } => {
+                self.observer.did_not_write(&real, Some(file.hash));
+                self.observer.did_not_write(&from.absolute(), None);
+            }
+        }
+        self.forget(step);
+    }
+
+    fn forget(&self, step: &PlannedStep) {
+        self.cache.forget(&step.path.absolute());
+        if let Action::MoveFrom { from, .. } = &step.action {
+            self.cache.forget(&from.absolute());
+        }
+    }
+}
+
+fn failed(step: &PlannedStep, error: io::Error) -> IoError {
+    let operation = match step.action {
+        Action::Write { .. } => "put the new content in place",
+        Action::Delete => "delete the file",
+        Action::MoveFrom { .. } => "rename the file",
+    };
+    IoError::os(step.path.relative(), operation, error)
+}

@@ -1,0 +1,478 @@
+//! What a request would do: every guard checked, every new content made in memory, nothing written.
+
+mod draft;
+mod targets;
+
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+pub(super) use targets::Targets;
+
+use super::{
+    EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, file::FileContent, parallel,
+};
+use crate::{
+    CancelToken,
+    disk::FileStat,
+    error::{IoError, IoErrorKind},
+    hash::{ContentHash, TrackingHash},
+    roots::RootedPath,
+};
+use draft::{Before, Draft, File, Need, Now, in_file, needs_content};
+use targets::{Step, Target};
+
+/// What a request would make of one file, followed through its renames.
+pub(super) struct PlannedFile {
+    /// Index of the change that failed, or else of the first that speaks of the file.
+    pub change: usize,
+    /// Files of one group are changed together or not at all.
+    pub group: usize,
+    /// What is to be done at the places of the file; nothing if it stays as it is.
+    pub steps: Vec<PlannedStep>,
+    pub outcome: FileOutcome,
+}
+
+/// What is to be done at one place.
+pub(super) struct PlannedStep {
+    pub path: RootedPath,
+    /// The file that is there; `None` if there is none.
+    pub original: Option<Original>,
+    pub action: Action,
+}
+
+pub(super) enum Action {
+    Write {
+        new: Vec<u8>,
+        hash: ContentHash,
+        like: Like,
+        /// Make the directories above it.
+        create_parents: bool,
+        /// Into the file that is there, instead of one that takes its place.
+        in_place: bool,
+    },
+    Delete,
+    /// The file comes from another place, where it is as the original says.
+    MoveFrom { from: RootedPath, file: Original, create_parents: bool },
+}
+
+/// Who may do what with a file that is written.
+pub(super) enum Like {
+    /// As the umask and the directory have it.
+    New,
+    /// The same as with the file at this path.
+    File(RootedPath),
+    /// As with a file that is there no more.
+    Mode(u32),
+}
+
+/// What is kept of a file that was read, to know it again and to bring it back.
+#[derive(Clone)]
+pub(super) struct Original {
+    pub stat: FileStat,
+    pub hash: ContentHash,
+    /// A later change must show in the stat data.
+    pub settled: bool,
+    /// `None` for a file above the size limit.
+    pub content: Option<Arc<FileContent>>,
+}
+
+impl Engine {
+    /// Plans all files in the order of first mention, and says which of them each change concerns; call it with their
+    /// locks held.
+    pub(super) fn plan(&self, request: &EditRequest, targets: &Targets) -> (Vec<PlannedFile>, Vec<usize>) {
+        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps);
+        let groups = parallel::map(&targets.groups, self.threads, plan);
+        let mut files: Vec<(usize, usize, PlannedFile)> = Vec::new();
+        let mut of_change = vec![(0, 0); request.changes.len()];
+        for (group, (planned, changes)) in groups.into_iter().enumerate() {
+            for (change, file) in changes {
+                of_change[change] = (group, file);
+            }
+            let in_group = planned.into_iter().enumerate();
+            files.extend(in_group.map(|(index, (first, file))| (first, index, PlannedFile { group, ..file })));
+        }
+        files.sort_by_key(|(first, index, file)| (*first, file.group, *index));
+        let mut position = HashMap::new();
+        for (at, (_, index, file)) in files.iter().enumerate() {
+            position.insert((file.group, *index), at);
+        }
+        let of_change = of_change.iter().map(|file| position.get(file).copied().unwrap_or_default()).collect();
+        let mut files: Vec<_> = files.into_iter().map(|(.., file)| file).collect();
+        refuse_files_above_files(&mut files);
+        (files, of_change)
+    }
+
+    /// The files of a group, each with the target it begins at, and the file in this list that each change concerns.
+    fn plan_group(&self, request: &EditRequest, targets: &[Target], steps: &[Step]) -> GroupPlan {
+        let fail = |target: usize, step: &Step, error: IoError| {
+            let mut outcome = FileOutcome::not_applied(targets[step.at].asked.to_path_buf());
+            outcome.real_path = targets[step.at].path.as_ref().ok().map(RootedPath::absolute);
+            let mut file = PlannedFile { change: step.index, group: 0, steps: Vec::new(), outcome };
+            file.fail(error);
+            (vec![(target, file)], steps.iter().map(|step| (step.index, 0)).collect())
+        };
+        let mut places: Vec<(usize, &RootedPath, Option<Before>)> = Vec::new();
+        for step in steps {
+            for target in [Some(step.at), step.to].into_iter().flatten() {
+                if places.iter().any(|(known, ..)| *known == target) {
+                    continue;
+                }
+                let read = targets[target].path.as_ref().map_err(IoError::clone).and_then(|path| {
+                    let needs = steps.iter().filter(|step| step.at == target || step.to == Some(target));
+                    let need = needs.map(|step| needs_content(step, target)).max().unwrap_or(Need::Nothing);
+                    Ok((target, path, self.read_before(path, need)?))
+                });
+                match read {
+                    Ok(place) => places.push(place),
+                    Err(error) => return fail(step.at, step, error),
+                }
+            }
+        }
+        let slot_of = |target| places.iter().position(|(known, ..)| *known == target).unwrap_or_default();
+        let slots: Vec<_> = steps.iter().map(|step| (slot_of(step.at), step.to.map(slot_of))).collect();
+        let mut draft = Draft::new(places, targets, steps, self.max_file_bytes, request.unguarded);
+        let mut of_change = Vec::with_capacity(steps.len());
+        let mut failure = None;
+        for (step, &(at, to)) in steps.iter().zip(&slots) {
+            let done = if failure.is_none() { draft.apply(step, at, to) } else { Ok(()) };
+            let file = draft.slots[at].file;
+            if let Err(kind) = done {
+                let named = if matches!(kind, IoErrorKind::AlreadyExists) { to.unwrap_or(at) } else { at };
+                failure = Some((step.index, file, in_file(draft.slots[named].path)(kind)));
+            }
+            of_change.push((step.index, file));
+        }
+        if let (None, Some(change)) = (&failure, draft.unguarded_change()) {
+            let file = of_change.iter().find(|(index, _)| *index == change).map_or(0, |(_, file)| *file);
+            let path = draft.slots[draft.files[file].home].path;
+            failure = Some((change, file, in_file(path)(IoErrorKind::GuardRequired)));
+        }
+        self.planned(request, targets, draft, of_change, failure)
+    }
+
+    fn planned(
+        &self,
+        request: &EditRequest,
+        targets: &[Target],
+        draft: Draft,
+        of_change: Vec<(usize, usize)>,
+        mut failure: Option<(usize, usize, IoError)>,
+    ) -> GroupPlan {
+        // A file that nothing speaks of is only the one that a rename has found at its end.
+        let first_change = |file: usize| of_change.iter().find(|(_, of)| *of == file).map(|(change, _)| *change);
+        let mut planned: Vec<(usize, PlannedFile)> = Vec::with_capacity(draft.files.len());
+        for (index, file) in draft.files.iter().enumerate() {
+            let existed = index == file.home && draft.slots[file.home].before.is_some();
+            let outcome = outcome(&draft, file, existed, targets, request.dry_run);
+            let change = first_change(index).unwrap_or_default();
+            let home = draft.slots[file.home].target;
+            planned.push((home, PlannedFile { change, group: 0, steps: Vec::new(), outcome }));
+        }
+        if failure.is_none() {
+            for slot in 0..draft.slots.len() {
+                let file = draft.slots[slot].file;
+                match self.planned_step(&draft, slot) {
+                    Ok(step) => planned[file].1.steps.extend(step),
+                    Err(error) => {
+                        failure = Some((planned[file].1.change, file, error));
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some((change, file, error)) = failure {
+            for (_, file) in &mut planned {
+                file.mark_not_applied();
+            }
+            let (_, file) = &mut planned[file];
+            file.change = change;
+            file.fail(error);
+        }
+        // The place that a rename leads to has no entry of its own unless a change speaks of what was there.
+        let kept: Vec<bool> = (0..planned.len()).map(|index| first_change(index).is_some()).collect();
+        let new_index = |file: usize| kept[..file].iter().filter(|kept| **kept).count();
+        let of_change = of_change.iter().map(|&(change, file)| (change, new_index(file))).collect();
+        let planned = planned.into_iter().zip(&kept).filter_map(|(file, kept)| kept.then_some(file)).collect();
+        (planned, of_change)
+    }
+
+    /// What is to be done at a place, if anything.
+    fn planned_step(&self, draft: &Draft, index: usize) -> Result<Option<PlannedStep>, IoError> {
+        let slot = &draft.slots[index];
+        let (path, create_parents) = (slot.path.clone(), slot.create_parents);
+        let original = slot.before.as_ref().map(Original::of);
+        let hash = draft.hash(index);
+        let action = match &draft.slots[index].now {
+            Now::Original(original) if *original == index => return Ok(None),
+            Now::Original(from) => {
+                let source = &draft.slots[*from];
+                let before = source.before.as_ref().ok_or_else(|| in_file(&path)(not_read()))?;
+                if source.path.dir().and_then(|one| Ok(one.id().device != path.dir()?.id().device)).unwrap_or(false) {
+                    return Err(in_file(&path)(across_file_systems()));
+                }
+                let free = matches!(source.now, Now::Nothing) && draft.moved_to(index).is_none();
+                if free {
+                    Action::MoveFrom { from: source.path.clone(), file: Original::of(before), create_parents }
+                } else if before.whole {
+                    let (new, hash) = (before.content.bytes.clone(), before.content.hash);
+                    self.write(&path, new, hash, Like::File(source.path.clone()), create_parents)
+                } else {
+                    let (bytes, limit) = (before.content.stat.size, self.max_file_bytes);
+                    return Err(in_file(&path)(IoErrorKind::TooLarge { bytes, limit }));
+                }
+            }
+            Now::Nothing => match (&original, draft.moved_to(index)) {
+                (None, _) => return Ok(None),
+                // The step at its new place moves it.
+                (Some(_), Some(to)) if draft.moved_to(to).is_none() => return Ok(None),
+                (Some(_), _) => Action::Delete,
+            },
+            Now::Text { text, like } => {
+                let hash = hash.ok_or_else(|| in_file(&path)(not_read()))?;
+                let stays = like.is_none_or(|like| like == index);
+                if stays && original.as_ref().is_some_and(|original| original.hash == hash) {
+                    return Ok(None);
+                }
+                let like = like.map_or(Like::New, |like| Like::File(draft.slots[like].path.clone()));
+                self.write(&path, text.clone().into_bytes(), hash, like, create_parents)
+            }
+        };
+        let step = PlannedStep { path, original, action };
+        self.check_writable(&step)?;
+        Ok(Some(step))
+    }
+
+    pub(super) fn write(&self, path: &RootedPath, new: Vec<u8>, hash: ContentHash, like: Like, create_parents: bool) -> Action {
+        let links = path.stat().map_or(0, |stat| stat.links);
+        let mounted = || path.dir().is_ok_and(|dir| dir.is_mount_point(path.name()));
+        let in_place = links > 1 || (links == 1 && mounted());
+        Action::Write { new, hash, like, create_parents, in_place }
+    }
+
+    /// Reads the file at a place as far as its content matters.
+    fn read_before(&self, path: &RootedPath, need: Need) -> Result<Option<Before>, IoError> {
+        let Some(stat) = path.stat().filter(|_| need != Need::Nothing) else { return Ok(None) };
+        let _permit = self.permits.acquire();
+        if need == Need::Hash && stat.size > self.max_file_bytes {
+            let hashed = self.hash_file(path, &CancelToken::new())?;
+            let stat = hashed.stat.ok_or_else(|| in_file(path)(restless()))?;
+            let (hash, began) = (hashed.hash, hashed.began);
+            let content = FileContent { bytes: Vec::new(), hash, stat, rested: true, began };
+            return Ok(Some(Before { content: Arc::new(content), whole: false }));
+        }
+        let (content, _) = self.read_file(path)?;
+        // Its stat data are newer than its bytes, so that they could not tell whether the file is still the same.
+        if !content.rested {
+            return Err(in_file(path)(restless()));
+        }
+        Ok(Some(Before { content: Arc::new(content), whole: true }))
+    }
+
+    /// Reads the file at a path, if there is one, for a step that changes it.
+    pub(super) fn read_original(&self, path: &RootedPath) -> Result<Option<Original>, IoError> {
+        Ok(self.read_before(path, Need::Hash)?.as_ref().map(Original::of))
+    }
+
+    /// Refuses, before anything is touched, what could not or must not be written.
+    pub(super) fn check_writable(&self, step: &PlannedStep) -> Result<(), IoError> {
+        let PlannedStep { path, original, action } = step;
+        let refuse = |kind| Err(in_file(path)(kind));
+        if let Action::MoveFrom { from, .. } = action {
+            check_directory(from)?;
+        }
+        let dir = match (path.dir(), action) {
+            (
+                Err(error),
+                Action::Write { create_parents: true, .. } | Action::MoveFrom { create_parents: true, .. },
+            ) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            (Err(error), _) => return Err(IoError::os(path.relative(), "open the parent directory", error)),
+            (Ok(dir), _) => dir,
+        };
+        let in_place = matches!(action, Action::Write { in_place: true, .. });
+        if !in_place {
+            check_directory(path)?;
+        }
+        let Some(original) = original else { return Ok(()) };
+        if original.stat.is_read_only() {
+            return refuse(IoErrorKind::ReadOnly);
+        }
+        if in_place && self.state.is_none() {
+            return refuse(IoErrorKind::NotSupported(
+                "writing a file that has several hard links or is a mount point, without a state directory,",
+            ));
+        }
+        if !in_place && dir.is_mount_point(path.name()) {
+            return Err(IoError::os(path.relative(), "replace a mount point", io::ErrorKind::ResourceBusy.into()));
+        }
+        dir.check_writable(path.name()).map_err(|error| IoError::os(path.relative(), "write", error))
+    }
+}
+
+/// The files of a group with the targets they begin at, and the file that each change concerns.
+type GroupPlan = (Vec<(usize, PlannedFile)>, Vec<(usize, usize)>);
+
+fn check_directory(path: &RootedPath) -> Result<(), IoError> {
+    let dir = path.dir().map_err(|error| IoError::os(path.relative(), "open the parent directory", error))?;
+    #[cfg(unix)]
+    dir.check_changeable().map_err(|error| IoError::os(path.relative(), "change the directory", error))?;
+    let _ = dir;
+    Ok(())
+}
+
+/// What comes of a file if all goes well.
+///
+/// A file that was made where another one had been did not exist before.
+fn outcome(draft: &Draft, file: &File, existed: bool, targets: &[Target], dry_run: bool) -> FileOutcome {
+    let home = &draft.slots[file.home];
+    let before = home.before.as_ref().filter(|_| existed);
+    let slot = &draft.slots[file.at.unwrap_or(file.home)];
+    let moved = existed && file.at.is_some_and(|at| at != file.home);
+    let mut outcome = FileOutcome::not_applied(targets[slot.target].asked.to_path_buf());
+    outcome.real_path = Some(slot.path.absolute());
+    outcome.old_content_hash = before.map(|before| before.content.hash);
+    outcome.new_content_hash = file.at.and_then(|at| draft.hash(at));
+    if moved {
+        outcome.old_path = Some(targets[home.target].asked.to_path_buf());
+        outcome.old_real_path = Some(home.path.absolute());
+    }
+    outcome.edits = file.ranges.clone();
+    let text = file.at.and_then(|at| match &draft.slots[at].now {
+        Now::Text { text, .. } => Some(text),
+        Now::Nothing | Now::Original(_) => None,
+    });
+    if let (Some(text), Some(guard)) = (text, file.tracked) {
+        outcome.new_tracking_hash = TrackingHash::of_text(guard.namespace, &slot.path.absolute(), text).ok();
+    }
+    let old_bytes = before.map_or(0, |before| before.content.stat.size) as i64;
+    outcome.byte_delta = match (file.at, text) {
+        (None, _) => -old_bytes,
+        (Some(_), Some(text)) => text.len() as i64 - old_bytes,
+        (Some(_), None) => 0,
+    };
+    let changed = moved || outcome.old_content_hash != outcome.new_content_hash;
+    outcome.status = match (changed, dry_run) {
+        (false, _) => FileStatus::Unchanged,
+        (true, true) => FileStatus::WouldApply,
+        (true, false) => FileStatus::NotApplied,
+    };
+    if changed && dry_run {
+        let text_of = |before: &Before| String::from_utf8_lossy(&before.content.bytes).into_owned();
+        let old = before.map(text_of);
+        outcome.preview = Some(Preview {
+            path: slot.path.relative().to_path_buf(),
+            old_path: moved.then(|| home.path.relative().to_path_buf()),
+            new: text.cloned().or_else(|| file.at.and(old.clone())),
+            old,
+        });
+    }
+    outcome
+}
+
+/// One path cannot become both a file and the directory of another file: the change that comes later is refused.
+fn refuse_files_above_files(files: &mut [PlannedFile]) {
+    let mut paths: Vec<(PathBuf, usize)> = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let written = file.steps.iter().filter(|step| !matches!(step.action, Action::Delete));
+        paths.extend(written.map(|step| (step.path.absolute(), index)));
+    }
+    // By components, so that what lies below a path follows it.
+    paths.sort_unstable();
+    for pair in paths.windows(2) {
+        let [(above, file), (below, file_below)] = pair else { continue };
+        if !below.starts_with(above) {
+            continue;
+        }
+        let (refused, kind) = if files[*file].change > files[*file_below].change {
+            (*file, IoErrorKind::AlreadyExists)
+        } else {
+            (*file_below, IoErrorKind::NotFound)
+        };
+        let group = files[refused].group;
+        files.iter_mut().filter(|file| file.group == group).for_each(PlannedFile::mark_not_applied);
+        let relative = files[refused].relative();
+        files[refused].fail(IoError::new(relative, kind));
+    }
+}
+
+impl Original {
+    fn of(before: &Before) -> Self {
+        let Before { content, whole } = before;
+        Self {
+            stat: content.stat,
+            hash: content.hash,
+            settled: is_settled(&content.stat, content.began),
+            content: whole.then(|| content.clone()),
+        }
+    }
+}
+
+impl PlannedFile {
+    pub fn has_failed(&self) -> bool {
+        self.outcome.error.is_some()
+    }
+
+    /// Path for messages.
+    pub fn relative(&self) -> PathBuf {
+        self.steps.first().map_or_else(|| self.outcome.path.clone(), |step| step.path.relative().to_path_buf())
+    }
+
+    pub fn fail(&mut self, error: IoError) {
+        self.mark_not_applied();
+        self.outcome.status = FileStatus::Error;
+        self.outcome.error = Some(error);
+    }
+
+    /// Takes back what would have come of a file that is left as it was.
+    pub fn mark_not_applied(&mut self) {
+        self.steps = Vec::new();
+        if matches!(self.outcome.status, FileStatus::Applied | FileStatus::Error) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.outcome, FileOutcome::not_applied(PathBuf::new()));
+        self.outcome = FileOutcome {
+            path: old.path,
+            real_path: old.real_path,
+            old_path: old.old_path,
+            old_real_path: old.old_real_path,
+            old_content_hash: old.old_content_hash,
+            ..FileOutcome::not_applied(PathBuf::new())
+        };
+    }
+}
+
+impl FileOutcome {
+    pub(in crate::engine) fn not_applied(path: PathBuf) -> Self {
+        Self {
+            path,
+            old_path: None,
+            real_path: None,
+            old_real_path: None,
+            status: FileStatus::NotApplied,
+            old_content_hash: None,
+            new_content_hash: None,
+            new_tracking_hash: None,
+            byte_delta: 0,
+            edits: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+            preview: None,
+        }
+    }
+}
+
+fn not_read() -> IoErrorKind {
+    IoErrorKind::Internal("a file that was not read".into())
+}
+
+fn restless() -> IoErrorKind {
+    IoErrorKind::ContentMismatch { guard: crate::error::GuardKind::ContentHash, actual: None }
+}
+
+fn across_file_systems() -> IoErrorKind {
+    let source = io::Error::from(io::ErrorKind::CrossesDevices);
+    IoErrorKind::Os { operation: "rename across file systems; create a copy and delete the original", source: Arc::new(source) }
+}
