@@ -98,8 +98,14 @@ pub enum IoErrorKind {
     TooLarge { bytes: u64, limit: u64 },
     #[error("{bytes} bytes more than fit: all snippets of one answer may have {limit} bytes; ask in several requests")]
     AnswerTooLarge { bytes: u64, limit: u64 },
-    #[error("locked by another process for longer than {waited_ms} ms")]
-    Locked { waited_ms: u64 },
+    #[error("locked by another process{} for longer than {waited_ms} ms", pid_suffix(.holder))]
+    Locked { waited_ms: u64, holder: Option<u32> },
+    #[error("cannot be renamed to another file system; create the file there and delete this one")]
+    AcrossFileSystems,
+    #[error("committed but not finished: {0}; the rest is done at the next start in this root")]
+    Unfinished(String),
+    #[error("nothing to undo: no transaction of this origin is known, or what it replaced is not kept any more")]
+    NothingToUndo,
     #[error("cancelled before anything was changed")]
     Cancelled,
     #[error("could not {operation}: {source}")]
@@ -182,6 +188,10 @@ fn os_suffix(os: &Option<&'static str>) -> String {
     os.map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
+fn pid_suffix(holder: &Option<u32>) -> String {
+    holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
 fn mismatch_message(guard: &GuardKind) -> &'static str {
     match guard {
         GuardKind::ContentHash => "the file is not the one expected: its content hash differs; read it again",
@@ -222,4 +232,10 @@ pub enum Warning {
     /// These attributes of the old file could not be given to the new one.
     #[error("could not preserve {}", .0.join(", "))]
     MetadataNotPreserved(Vec<String>),
+    /// The write cannot be taken back later; the text says why.
+    #[error("applied, but what it replaced could not be kept for an undo: {0}")]
+    UndoNotKept(String),
+    /// The file was not replaced but overwritten, which keeps its hard links.
+    #[error("written in place to keep its hard links: readers may have seen a mixture of old and new for a moment")]
+    WrittenInPlace,
 }
