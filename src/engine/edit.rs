@@ -28,8 +28,21 @@ pub struct EditRequest {
 pub enum Change {
     Edit(WriteSnippetData),
     Create(CreateFileData),
-    Rename { old_path: PathBuf, new_path: PathBuf, overwrite: bool, ignore_if_exists: bool, expected: Guard },
-    Delete { path: PathBuf, ignore_if_not_exists: bool, recursive: bool, expected: Guard },
+    Rename {
+        old_path: PathBuf,
+        new_path: PathBuf,
+        overwrite: bool,
+        ignore_if_exists: bool,
+        expected: Guard,
+        /// What the file that is overwritten at the new path is expected to be.
+        expected_overwritten: Guard,
+    },
+    Delete {
+        path: PathBuf,
+        ignore_if_not_exists: bool,
+        recursive: bool,
+        expected: Guard,
+    },
 }
 
 /// A file to make.
@@ -102,13 +115,18 @@ pub struct EditOutcome {
 
 #[derive(Debug)]
 pub struct FileOutcome {
-    /// The path as it was asked for.
+    /// The path as it was asked for; of a renamed file the new one.
     pub path: PathBuf,
+    /// The path that a renamed file had, as it was asked for.
     pub old_path: Option<PathBuf>,
+    /// Absolute path of the real file that was renamed.
+    pub old_real_path: Option<PathBuf>,
     /// Absolute path of the real file, where it was resolved.
     pub real_path: Option<PathBuf>,
     pub status: FileStatus,
+    /// Absent for a file that was created.
     pub old_content_hash: Option<ContentHash>,
+    /// Absent for a file that was deleted.
     pub new_content_hash: Option<ContentHash>,
     pub new_tracking_hash: Option<TrackingHash>,
     /// Length of the new content less that of the old one.
@@ -133,9 +151,12 @@ pub enum FileStatus {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// Path relative to its root.
+    /// Path relative to its root; of a renamed file the new one.
     pub path: PathBuf,
+    /// The path that a renamed file has now, relative to its root.
+    pub old_path: Option<PathBuf>,
     /// `None` for a file that does not exist yet.
     pub old: Option<String>,
-    pub new: String,
+    /// `None` for a file that would be deleted.
+    pub new: Option<String>,
 }

@@ -14,6 +14,7 @@ mod plan;
 mod range;
 mod read;
 mod scan;
+mod stand_in;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,6 +35,7 @@ pub use os_locks::LockingPolicy;
 pub use range::TextRange;
 pub use read::{EmbeddingData, Snippet};
 pub use scan::{ChangedFileData, FileData, ScanStatus};
+pub use stand_in::{RecoveryReport, UndoLimits};
 
 pub(crate) use cache::HashCache;
 use locks::FileLocks;
@@ -81,6 +83,9 @@ pub(crate) struct EngineConfig {
     pub max_file_bytes: u64,
     pub cache: Arc<HashCache>,
     pub locking: LockingPolicy,
+    /// Where records of transactions and copies for an undo are kept; without it there are none.
+    pub state_dir: Option<PathBuf>,
+    pub undo: UndoLimits,
     pub disk: Arc<dyn Disk>,
     pub observer: Arc<dyn Observer>,
 }
@@ -112,6 +117,7 @@ pub struct WriteStatus {
 
 impl Engine {
     pub fn new(config: EngineConfig) -> Self {
+        let _ = (&config.state_dir, config.undo);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),

@@ -288,7 +288,8 @@ impl PlannedFile {
 
     fn preview(&self, path: &RootedPath, original: Option<&FileContent>) -> Option<Preview> {
         let old = original.map(|original| String::from_utf8_lossy(&original.bytes).into_owned());
-        Some(Preview { path: path.relative().to_path_buf(), old, new: self.new.as_ref()?.text.clone() })
+        let path = path.relative().to_path_buf();
+        Some(Preview { path, old_path: None, old, new: Some(self.new.as_ref()?.text.clone()) })
     }
 }
 
@@ -297,6 +298,7 @@ impl FileOutcome {
         Self {
             path,
             old_path: None,
+            old_real_path: None,
             real_path: None,
             status: FileStatus::NotApplied,
             old_content_hash: None,
