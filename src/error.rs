@@ -98,8 +98,12 @@ pub enum IoErrorKind {
     TooLarge { bytes: u64, limit: u64 },
     #[error("{bytes} bytes more than fit: all snippets of one answer may have {limit} bytes; ask in several requests")]
     AnswerTooLarge { bytes: u64, limit: u64 },
-    #[error("locked by another process for longer than {waited_ms} ms")]
-    Locked { waited_ms: u64 },
+    #[error("locked by another process{} for longer than {waited_ms} ms", pid_suffix(.holder))]
+    Locked { waited_ms: u64, holder: Option<u32> },
+    #[error("cannot be renamed to another file system; create the file there and delete this one")]
+    AcrossFileSystems,
+    #[error("nothing to undo: no transaction of this origin is known, or what it replaced is not kept any more")]
+    NothingToUndo,
     #[error("cancelled before anything was changed")]
     Cancelled,
     #[error("could not {operation}: {source}")]
@@ -193,6 +197,10 @@ pub(crate) fn os_name(error: &std::io::Error) -> Option<&'static str> {
 
 fn os_suffix(os: &Option<&'static str>) -> String {
     os.map(|name| format!(" ({name})")).unwrap_or_default()
+}
+
+fn pid_suffix(holder: &Option<u32>) -> String {
+    holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
 fn mismatch_message(guard: &GuardKind) -> &'static str {

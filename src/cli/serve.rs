@@ -167,6 +167,14 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PLOKE_IO_LOCKING", value_name = "POLICY", value_parser = wire_value::<Locking>(["advisory", "none"]))]
     locking: Option<Locking>,
 
+    /// Bytes of replaced contents kept for ploke/undo; 0 keeps none [default: 256 MiB]
+    #[arg(long, env = "PLOKE_IO_UNDO_KEEP_BYTES", value_name = "BYTES")]
+    undo_keep_bytes: Option<u64>,
+
+    /// Days for which an edit can be undone; 0 keeps nothing [default: 7]
+    #[arg(long, env = "PLOKE_IO_UNDO_KEEP_DAYS", value_name = "DAYS")]
+    undo_keep_days: Option<u64>,
+
     /// Directory of the log files [default: ploke-io/log in the platform's state directory]
     #[arg(long, env = "PLOKE_IO_LOG_DIR", value_name = "DIR")]
     log_dir: Option<PathBuf>,
@@ -212,7 +220,7 @@ impl ServeArgs {
             cache: CacheOptions { bytes: self.cache_bytes, entries: self.cache_entries },
             durability: self.durability,
             locking: self.locking,
-            undo: UndoOptions::default(),
+            undo: UndoOptions { keep_bytes: self.undo_keep_bytes, keep_days: self.undo_keep_days },
             log: LogOptions {
                 dir: self.log_dir,
                 level: self.log_level,

@@ -38,7 +38,12 @@ pub enum Change {
         expected_overwritten: Guard,
     },
     /// Directories are not deleted; asking for it is an error.
-    Delete { path: PathBuf, ignore_if_not_exists: bool, recursive: bool, expected: Guard },
+    Delete {
+        path: PathBuf,
+        ignore_if_not_exists: bool,
+        recursive: bool,
+        expected: Guard,
+    },
 }
 
 /// A file to make.

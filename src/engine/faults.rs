@@ -9,7 +9,7 @@ use std::{
 use super::{
     Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, Engine,
     EngineConfig, FileOutcome, FileStatus, Guard, HashCache, LockingPolicy, Observer, TextChange, TextRange,
-    WriteSnippetData,
+    UndoLimits, WriteSnippetData,
 };
 use crate::{
     CancelToken,
@@ -58,7 +58,8 @@ impl Scene {
             max_file_bytes: 1 << 20,
             cache: Arc::new(HashCache::new(CacheLimits::default())),
             locking: LockingPolicy::None,
-            state: None,
+            state_dir: None,
+            undo: UndoLimits::default(),
             disk: disk.clone(),
             observer: Arc::new(NobodyWatches),
         });

@@ -35,12 +35,13 @@ pub use os_locks::LockingPolicy;
 pub use range::TextRange;
 pub use read::{EmbeddingData, Snippet};
 pub use scan::{ChangedFileData, FileData, ScanStatus};
+pub use state::{RecoveryReport, UndoLimits};
 
 pub(crate) use cache::HashCache;
 use locks::FileLocks;
 use os_locks::OsLocks;
 use parallel::Permits;
-pub(crate) use state::StateDir;
+use state::StateDir;
 
 use crate::{
     disk::Disk,
@@ -86,8 +87,10 @@ pub(crate) struct EngineConfig {
     pub max_file_bytes: u64,
     pub cache: Arc<HashCache>,
     pub locking: LockingPolicy,
-    /// Where transactions are recorded; without it they do not survive a crash, and there is no undo.
-    pub state: Option<StateDir>,
+    /// Where transactions are recorded and old contents kept; without it they do not survive a crash, and there is no
+    /// undo.
+    pub state_dir: Option<PathBuf>,
+    pub undo: UndoLimits,
     pub disk: Arc<dyn Disk>,
     pub observer: Arc<dyn Observer>,
 }
@@ -105,6 +108,7 @@ pub(crate) struct Engine {
     locks: FileLocks,
     os_locks: OsLocks,
     state: Option<StateDir>,
+    recovered: RecoveryReport,
     disk: Arc<dyn Disk>,
     observer: Arc<dyn Observer>,
     files_written: AtomicU64,
@@ -122,6 +126,7 @@ pub struct WriteStatus {
 
 impl Engine {
     pub fn new(config: EngineConfig) -> Self {
+        let (state, recovered) = open_state(&config);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),
@@ -133,12 +138,18 @@ impl Engine {
             cache: config.cache,
             locks: FileLocks::default(),
             os_locks: OsLocks::new(config.locking),
-            state: config.state,
+            state,
+            recovered,
             disk: config.disk,
             observer: config.observer,
             files_written: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
         }
+    }
+
+    /// What was done about transactions that others had left unfinished.
+    pub fn recovered(&self) -> RecoveryReport {
+        self.recovered.clone()
     }
 
     /// The roots as they are now; a request keeps those it began with.
@@ -187,5 +198,20 @@ impl Engine {
     /// Number of files that are locked or waited for.
     pub fn locks(&self) -> usize {
         self.locks.len()
+    }
+}
+
+/// Opens the state directory and finishes what dead processes have left there.
+fn open_state(config: &EngineConfig) -> (Option<StateDir>, RecoveryReport) {
+    let Some(path) = &config.state_dir else { return (None, RecoveryReport::default()) };
+    match StateDir::open(path, config.disk.clone(), config.undo) {
+        Ok(state) => {
+            let report = state.recover();
+            (Some(state), report)
+        }
+        Err(error) => {
+            let problem = format!("{}: could not open the state directory: {error}", path.display());
+            (None, RecoveryReport { problems: vec![problem], ..RecoveryReport::default() })
+        }
     }
 }

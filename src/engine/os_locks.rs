@@ -68,7 +68,7 @@ impl OsLocks {
             while !try_lock(&file).map_err(failed)? {
                 if Instant::now() >= deadline {
                     let waited_ms = PATIENCE.as_millis() as u64;
-                    return Err(IoError::new("", IoErrorKind::Locked { waited_ms }));
+                    return Err(IoError::new("", IoErrorKind::Locked { waited_ms, holder: holder(&file) }));
                 }
                 thread::sleep(RETRY);
             }
@@ -127,9 +127,49 @@ fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Process that holds the lock of a file, as far as the system tells.
+#[cfg(target_os = "linux")]
+fn holder(file: &File) -> Option<u32> {
+    use rustix::fs::{fstat, major, minor};
+    let stat = fstat(file).ok()?;
+    let place = format!("{:02x}:{:02x}:{}", major(stat.st_dev), minor(stat.st_dev), stat.st_ino);
+    held_by(&std::fs::read_to_string("/proc/locks").ok()?, &place)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn holder(_: &File) -> Option<u32> {
+    None
+}
+
+/// Finds a place in lines such as `1: FLOCK  ADVISORY  WRITE 4321 fe:00:1234 0 EOF`; who waits has an arrow in front.
+#[cfg(target_os = "linux")]
+fn held_by(locks: &str, place: &str) -> Option<u32> {
+    locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, "FLOCK", _, _, pid, at, ..] if at == place => pid.parse().ok(),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_holder_of_a_lock_is_found() {
+        let locks = "1: POSIX  ADVISORY  WRITE 5 fe:00:7 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 6 fe:00:7 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 8 fe:00:9 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE -1 fe:00:10 0 EOF\n";
+        assert_eq!(held_by(locks, "fe:00:7"), Some(6));
+        assert_eq!(held_by(locks, "fe:00:9"), None);
+        assert_eq!(held_by(locks, "fe:00:10"), None, "a process of another namespace");
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(holder(&file), None);
+        assert!(try_lock(&file).unwrap());
+        // Some containers do not show their locks.
+        assert!(holder(&file).is_none_or(|pid| pid == std::process::id()));
+    }
 
     #[test]
     fn a_place_has_the_same_lock_in_every_build() {

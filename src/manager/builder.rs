@@ -8,7 +8,7 @@ use std::{
 use super::{Inner, IoManagerHandle, events::EventSender, limits::fd_limit};
 use crate::{
     disk::OsDisk,
-    engine::{CacheLimits, Engine, EngineConfig, HashCache, LockingPolicy, Observer},
+    engine::{CacheLimits, Engine, EngineConfig, HashCache, LockingPolicy, Observer, UndoLimits},
     error::{IoError, IoErrorKind},
     hash::ContentHash,
     roots::SymlinkPolicy,
@@ -29,6 +29,8 @@ pub struct IoManagerBuilder {
     max_file_bytes: u64,
     cache: CacheLimits,
     locking: LockingPolicy,
+    state_dir: Option<PathBuf>,
+    undo: UndoLimits,
     #[cfg(feature = "watcher")]
     watch: Option<WatchConfig>,
 }
@@ -43,6 +45,8 @@ impl Default for IoManagerBuilder {
             max_file_bytes: 64 << 20,
             cache: CacheLimits::default(),
             locking: LockingPolicy::default(),
+            state_dir: None,
+            undo: UndoLimits::default(),
             #[cfg(feature = "watcher")]
             watch: None,
         }
@@ -99,6 +103,21 @@ impl IoManagerBuilder {
         self
     }
 
+    /// Where records of transactions and copies for an undo are kept, for all managers of one user; made when missing.
+    ///
+    /// Without one, the default, a crash in the middle of a transaction over several files can leave some of them new and
+    /// others old, and nothing can be undone.
+    pub fn with_state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// How much is kept for an undo; 256 MiB and 7 days by default, zero of either turns it off.
+    pub fn with_undo_limits(mut self, limits: UndoLimits) -> Self {
+        self.undo = limits;
+        self
+    }
+
     /// Reports changes from outside too.
     #[cfg(feature = "watcher")]
     pub fn enable_watcher(mut self) -> Self {
@@ -150,7 +169,8 @@ impl IoManagerBuilder {
             max_file_bytes: self.max_file_bytes,
             cache,
             locking: self.locking,
-            state: None,
+            state_dir: self.state_dir,
+            undo: self.undo,
             disk: Arc::new(OsDisk),
             observer,
         });

@@ -9,7 +9,7 @@ mod limits;
 
 use std::{
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -27,8 +27,9 @@ use crate::watch::{WatchStatus, Watcher};
 use crate::{
     CancelToken,
     engine::{
-        Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, EditOutcome, EditRequest, EmbeddingData,
-        Engine, FileData, FileOutcome, FileStatus, Snippet, WriteSnippetData, WriteStatus,
+        Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest,
+        EmbeddingData, Engine, FileData, FileOutcome, FileStatus, RecoveryReport, Snippet, WriteSnippetData,
+        WriteStatus,
     },
     error::{IoError, IoErrorKind, Warning},
     events::{FileChangeEvent, FileEventBatch, FileEventKind},
@@ -68,11 +69,13 @@ pub struct WriteResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagerStatus {
     /// As they were given.
-    pub roots: Vec<std::path::PathBuf>,
+    pub roots: Vec<PathBuf>,
     pub cache: CacheStatus,
     /// Files that are locked or waited for.
     pub locks: usize,
     pub writes: WriteStatus,
+    /// What was done about transactions that a crash had left unfinished.
+    pub recovered: RecoveryReport,
     /// `None` if no watcher was enabled.
     #[cfg(feature = "watcher")]
     pub watch: Option<WatchStatus>,
@@ -134,6 +137,22 @@ impl IoManagerHandle {
     /// Only if the manager has been shut down; what failed of the request is in the outcome.
     pub async fn apply_edits(&self, request: EditRequest) -> Result<EditOutcome, IoError> {
         self.run(move |inner, cancel| inner.apply(&request, cancel)).await
+    }
+
+    /// Takes back the transaction `origin` as a transaction of its own, with the origin `new_origin`; `None` if there is
+    /// none of this origin, or what it replaced is not kept any more.
+    ///
+    /// Only if each of its files still is what it left; else nothing is touched and the outcome says which are not.
+    ///
+    /// # Errors
+    /// Only if the manager has been shut down.
+    pub async fn undo_edits(
+        &self,
+        origin: Uuid,
+        new_origin: Uuid,
+        durability: Durability,
+    ) -> Result<Option<EditOutcome>, IoError> {
+        self.run(move |inner, cancel| inner.undo(origin, new_origin, durability, cancel)).await
     }
 
     /// Follows changes of files: own writes with their origin, and those from outside if the watcher was enabled.
@@ -209,6 +228,17 @@ impl IoManagerHandle {
         self.inner.enter(|inner| inner.apply(request, cancel))
     }
 
+    /// See [`Self::undo_edits`].
+    pub fn undo(
+        &self,
+        origin: Uuid,
+        new_origin: Uuid,
+        durability: Durability,
+        cancel: &CancelToken,
+    ) -> Result<Option<EditOutcome>, IoError> {
+        self.inner.enter(|inner| inner.undo(origin, new_origin, durability, cancel))
+    }
+
     /// Allows a directory and all beneath it, and watches it if the watcher is enabled.
     ///
     /// # Errors
@@ -232,6 +262,7 @@ impl IoManagerHandle {
             cache: engine.cache_status(),
             locks: engine.locks(),
             writes: engine.write_status(),
+            recovered: engine.recovered(),
             #[cfg(feature = "watcher")]
             watch: self.inner.watcher().map(|watcher| watcher.status()),
         }
@@ -246,11 +277,28 @@ impl Inner {
 
     fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
         let outcome = self.engine.apply(request, cancel);
-        let changes: Vec<_> = outcome.files.iter().filter_map(|file| file.event(request.origin)).collect();
+        self.tell(&outcome, request.origin);
+        outcome
+    }
+
+    fn undo(
+        &self,
+        origin: Uuid,
+        new_origin: Uuid,
+        durability: Durability,
+        cancel: &CancelToken,
+    ) -> Option<EditOutcome> {
+        let outcome = self.engine.undo(origin, new_origin, durability, cancel)?;
+        self.tell(&outcome, new_origin);
+        Some(outcome)
+    }
+
+    /// Sends what was changed to all subscribers.
+    fn tell(&self, outcome: &EditOutcome, origin: Uuid) {
+        let changes: Vec<_> = outcome.files.iter().filter_map(|file| file.event(origin)).collect();
         if !changes.is_empty() {
             self.events.send(FileEventBatch { changes, rescan: false });
         }
-        outcome
     }
 
     fn add_root(&self, path: &Path) -> Result<(), IoError> {
@@ -290,16 +338,23 @@ impl Inner {
 }
 
 impl FileOutcome {
-    /// The change to report for a file that was written.
+    /// The change to report for a file that was written, renamed or deleted.
     pub fn event(&self, origin: Uuid) -> Option<FileChangeEvent> {
         if self.status != FileStatus::Applied {
             return None;
         }
-        let kind = if self.old_content_hash.is_some() { FileEventKind::Modified } else { FileEventKind::Created };
+        let kind = match (&self.old_path, self.old_content_hash, self.new_content_hash) {
+            (_, _, None) => FileEventKind::Deleted,
+            (Some(_), _, Some(_)) => FileEventKind::Renamed,
+            (None, None, Some(_)) => FileEventKind::Created,
+            (None, Some(_), Some(_)) => FileEventKind::Modified,
+        };
+        let real = |real: &Option<PathBuf>, asked: &PathBuf| real.as_ref().unwrap_or(asked).clone();
+        let old_path = self.old_path.as_ref().filter(|_| kind == FileEventKind::Renamed);
         Some(FileChangeEvent {
-            path: self.real_path.clone()?,
+            path: real(&self.real_path, &self.path),
             kind,
-            old_path: None,
+            old_path: old_path.map(|old_path| real(&self.old_real_path, old_path)),
             content_hash: self.new_content_hash,
             directory: false,
             origin: Some(origin),
@@ -336,5 +391,48 @@ impl Drop for CancelOnDrop {
 impl fmt::Debug for IoManagerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IoManagerHandle").field("status", &self.status()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_change_follows_from_what_was_and_what_is() {
+        let hash = Some(ContentHash::of(b""));
+        let old = Some(PathBuf::from("/r/old"));
+        let outcome = |old_path: &Option<PathBuf>, old_content_hash, new_content_hash| FileOutcome {
+            path: "/r/link".into(),
+            old_path: old_path.clone(),
+            old_real_path: old_path.as_ref().map(|_| "/r/old real".into()),
+            real_path: Some("/r/real".into()),
+            status: FileStatus::Applied,
+            old_content_hash,
+            new_content_hash,
+            new_tracking_hash: None,
+            byte_delta: 0,
+            edits: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+            preview: None,
+        };
+        for (old_path, old_hash, new_hash, kind) in [
+            (&None, None, hash, FileEventKind::Created),
+            (&None, hash, hash, FileEventKind::Modified),
+            (&None, hash, None, FileEventKind::Deleted),
+            (&old, hash, None, FileEventKind::Deleted),
+            (&old, hash, hash, FileEventKind::Renamed),
+        ] {
+            let event = outcome(old_path, old_hash, new_hash).event(Uuid::nil()).unwrap();
+            assert_eq!((event.kind, event.content_hash), (kind, new_hash));
+            assert_eq!(event.path, Path::new("/r/real"));
+            let told = (kind == FileEventKind::Renamed).then(|| PathBuf::from("/r/old real"));
+            assert_eq!(event.old_path, told, "{kind:?}");
+        }
+        for status in [FileStatus::WouldApply, FileStatus::Unchanged, FileStatus::NotApplied, FileStatus::Error] {
+            let untouched = FileOutcome { status, ..outcome(&None, hash, hash) };
+            assert_eq!(untouched.event(Uuid::nil()), None, "{status:?}");
+        }
     }
 }

@@ -82,17 +82,21 @@ pub struct CreateOptions {
 pub struct RenameFile {
     pub old_uri: FileUri,
     pub new_uri: FileUri,
+    /// What to do about what is at `newUri`.
     pub options: Option<RenameOptions>,
-    /// Guard of the file at `oldUri`.
+    /// Guard of the file at `oldUri`; that of a file at `newUri` stands in the top-level `expected`.
     pub expected: Option<Expected>,
     /// Taken as LSP gives it; not used.
     pub annotation_id: Option<String>,
 }
 
+/// How a file is renamed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RenameOptions {
+    /// Replace a file that is there; it needs a guard too. Goes before `ignoreIfExists`.
     pub overwrite: Option<bool>,
+    /// Leave both files as they are if there is one at `newUri`.
     pub ignore_if_exists: Option<bool>,
 }
 
@@ -101,16 +105,21 @@ pub struct RenameOptions {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeleteFile {
     pub uri: FileUri,
+    /// What to do if there is nothing.
     pub options: Option<DeleteOptions>,
+    /// Guard of the file.
     pub expected: Option<Expected>,
     /// Taken as LSP gives it; not used.
     pub annotation_id: Option<String>,
 }
 
+/// How a file is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeleteOptions {
+    /// A file that is not there counts as deleted.
     pub ignore_if_not_exists: Option<bool>,
+    /// Taken as LSP gives it; directories are refused all the same.
     pub recursive: Option<bool>,
 }
 

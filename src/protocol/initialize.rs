@@ -46,7 +46,6 @@ pub struct InitializationOptions {
     /// Whether locks are taken that other sidecars of the same user honour.
     #[schemars(extend("default" = "advisory"))]
     pub locking: Option<Locking>,
-    /// Reserved: read, but without effect.
     #[serde(default)]
     pub undo: UndoOptions,
     #[serde(default)]
@@ -127,13 +126,15 @@ pub struct CacheOptions {
     pub entries: Option<u64>,
 }
 
-/// How long what an edit replaced is kept.
+/// How much of what edits replaced is kept for `ploke/undo`; 0 of either keeps nothing.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UndoOptions {
-    /// Reserved: read, but without effect.
+    /// Bytes on disk for all sidecars of this user together; the oldest go first.
+    #[schemars(extend("default" = 256 << 20))]
     pub keep_bytes: Option<u64>,
-    /// Reserved: read, but without effect.
+    /// Days after which a transaction can not be taken back any more.
+    #[schemars(extend("default" = 7))]
     pub keep_days: Option<u64>,
 }
 

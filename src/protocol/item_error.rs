@@ -31,7 +31,8 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ItemErrorKind {
-    /// Nothing is at the path, or a directory above a new file is missing. Look again; create with `createParents`.
+    /// Nothing is at the path, or a directory above a new file is missing. Look again; create with `createParents`. As
+    /// the error of `ploke/undo`: nothing is known of this origin any more.
     NotFound,
     /// A directory, a FIFO, a socket or a device is at the path. Ask for a regular file.
     NotAFile,
@@ -103,7 +104,11 @@ pub enum ItemErrorKind {
         limit: u64,
     },
     /// Another sidecar held the lock of the file for more than ten seconds. Try again later.
-    Locked,
+    Locked {
+        /// Process id of that sidecar, where it is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+    },
     /// The request was cancelled, or the session ended, before this item was begun; nothing of it was done.
     Cancelled,
     /// The operating system refused, or ("ENOTSUP") the server does not do this. The message says what was tried.
@@ -116,6 +121,10 @@ pub enum ItemErrorKind {
     DurabilityUnknown,
     /// A warning: applied, but the new file lacks the attributes that the message names.
     MetadataNotPreserved,
+    /// A warning: applied, but `ploke/undo` can not take it back; the message says why.
+    UndoNotKept,
+    /// A warning: applied by overwriting the file, which keeps its hard links. Readers may have seen a part of it.
+    WrittenInPlace,
     /// A bug of the server. Report it.
     Internal,
 }

@@ -13,6 +13,7 @@ pub mod scan;
 pub mod schema;
 pub mod snippets;
 pub mod status;
+pub mod undo;
 pub mod uri;
 pub mod uri_map;
 pub mod values;

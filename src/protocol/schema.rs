@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
-use super::{apply_edits, file_changed, initialize, scan, snippets, status};
+use super::{apply_edits, file_changed, initialize, scan, snippets, status, undo};
 
 /// One document: every type under `$defs`, and per method its params and result.
 ///
@@ -44,6 +44,10 @@ fn document(read: &mut SchemaGenerator, written: &mut SchemaGenerator) -> Value 
             (apply_edits::METHOD): {
                 "params": reference::<apply_edits::ApplyEditsParams>(read),
                 "result": reference::<apply_edits::ApplyEditsResult>(written),
+            },
+            (undo::METHOD): {
+                "params": reference::<undo::UndoParams>(read),
+                "result": reference::<undo::UndoResult>(written),
             },
             (status::METHOD): {
                 "params": reference::<status::StatusParams>(read),

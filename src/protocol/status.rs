@@ -111,4 +111,17 @@ pub struct WriteStatus {
     pub applied: u64,
     /// Bytes written.
     pub bytes: u64,
+    pub recovered: RecoveryStatus,
+}
+
+/// What was done about transactions that a crash had left unfinished; `window/logMessage` named the files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryStatus {
+    /// Transactions that were completed.
+    pub finished: u64,
+    /// Files that somebody else had changed meanwhile; they were not touched.
+    pub left_alone: u64,
+    /// Records that could not be read; they were moved aside.
+    pub set_aside: u64,
 }

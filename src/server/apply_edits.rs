@@ -11,9 +11,8 @@ use crate::{
     engine::{self, EditOutcome, FileOutcome},
     error::IoErrorKind,
     protocol::{
-        FileChange, FileUri, ItemError, apply_edits,
+        FileChange, ItemError, apply_edits,
         apply_edits::{ApplyEditsParams, ApplyEditsResult, EditResult, FileResult, FileStatus, ReachedDurability},
-        file_changed::ChangeKind,
         values::Id,
     },
 };
@@ -37,45 +36,26 @@ impl Method for ApplyEdits {
 }
 
 /// A cancelled edit never began: no file was touched.
-fn was_cancelled(outcome: &EditOutcome) -> bool {
+pub(super) fn was_cancelled(outcome: &EditOutcome) -> bool {
     let cancelled =
         |file: &FileOutcome| file.error.as_ref().is_some_and(|error| matches!(error.kind, IoErrorKind::Cancelled));
-    outcome.files.iter().any(cancelled) && !outcome.files.iter().any(was_applied)
+    let applied = |file: &FileOutcome| file.status == engine::FileStatus::Applied;
+    outcome.files.iter().any(cancelled) && !outcome.files.iter().any(applied)
 }
 
-fn was_applied(file: &FileOutcome) -> bool {
-    file.status == engine::FileStatus::Applied
-}
-
-/// One change per file that was written.
-fn changes(outcome: &EditOutcome, origin: Uuid, request_id: &RequestId) -> Vec<FileChange> {
+/// One change per file that was written, renamed or deleted.
+pub(super) fn changes(outcome: &EditOutcome, origin: Uuid, request_id: &RequestId) -> Vec<FileChange> {
     let request_id = Option::<Id>::from(request_id);
-    outcome
-        .files
-        .iter()
-        .filter(|file| was_applied(file))
-        .map(|file| FileChange {
-            uri: FileUri::from_path(file.real_path.as_ref().unwrap_or(&file.path)),
-            kind: change_kind(file),
-            old_uri: file.old_path.as_deref().map(FileUri::from_path),
-            content_hash: file.new_content_hash,
-            directory: false,
-            request_id: request_id.clone(),
-            origin: Some(origin),
-        })
-        .collect()
+    let events = outcome.files.iter().filter_map(|file| file.event(origin));
+    events.map(|event| FileChange { request_id: request_id.clone(), ..event.into() }).collect()
 }
 
-fn change_kind(file: &FileOutcome) -> ChangeKind {
-    match (&file.old_path, file.old_content_hash, file.new_content_hash) {
-        (Some(_), ..) => ChangeKind::Renamed,
-        (None, _, None) => ChangeKind::Deleted,
-        (None, None, Some(_)) => ChangeKind::Created,
-        (None, Some(_), Some(_)) => ChangeKind::Modified,
-    }
-}
-
-fn answer(outcome: EditOutcome, mentioned: &MentionedFiles, origin: Uuid, dry_run: bool) -> ApplyEditsResult {
+pub(super) fn answer(
+    outcome: EditOutcome,
+    mentioned: &MentionedFiles,
+    origin: Uuid,
+    dry_run: bool,
+) -> ApplyEditsResult {
     let diff = dry_run.then(|| unified_diff(outcome.files.iter().filter_map(|file| file.preview.as_ref())));
     let files: Vec<_> = outcome.files.into_iter().map(|file| file_result(file, mentioned)).collect();
     ApplyEditsResult {
@@ -153,6 +133,7 @@ mod tests {
         FileOutcome {
             path: path.into(),
             old_path: None,
+            old_real_path: None,
             real_path: None,
             status,
             old_content_hash: None,
@@ -267,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_shows_its_diff_even_if_it_is_empty() {
-        let preview = Preview { path: "b".into(), old: Some("1\n".into()), new: "2\n".into() };
+        let preview = Preview { path: "b".into(), old_path: None, old: Some("1\n".into()), new: Some("2\n".into()) };
         let planned = FileOutcome { preview: Some(preview), ..file("/r/b", engine::FileStatus::WouldApply) };
         let answer_of = |files| serde_json::to_value(answer(outcome(files), &mentioned(), ORIGIN, true)).unwrap();
 
@@ -279,17 +260,54 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_of_a_change_follows_from_what_was_and_what_is() {
-        let hash = Some(ContentHash::of(b""));
-        for (old_path, old_content_hash, new_content_hash, kind) in [
-            (None, None, hash, ChangeKind::Created),
-            (None, hash, hash, ChangeKind::Modified),
-            (None, hash, None, ChangeKind::Deleted),
-            (Some(PathBuf::from("/r/b")), hash, hash, ChangeKind::Renamed),
-        ] {
-            let applied = file("/r/link", engine::FileStatus::Applied);
-            assert_eq!(change_kind(&FileOutcome { old_path, old_content_hash, new_content_hash, ..applied }), kind);
-        }
+    fn a_renamed_file_is_answered_under_both_uris_and_told_under_both_real_paths() {
+        let hash = ContentHash::of(b"x");
+        let renamed = FileOutcome {
+            old_path: Some("/r/link".into()),
+            old_real_path: Some("/r/real".into()),
+            real_path: Some("/r/b".into()),
+            old_content_hash: Some(hash),
+            new_content_hash: Some(hash),
+            ..file("/r/b", engine::FileStatus::Applied)
+        };
+        let outcome = outcome(vec![renamed]);
+        assert_eq!(
+            serde_json::to_value(changes(&outcome, ORIGIN, &RequestId::Number(1))).unwrap(),
+            json!([{
+                "uri": "file:///r/b",
+                "oldUri": "file:///r/real",
+                "kind": "renamed",
+                "contentHash": hash,
+                "requestId": 1,
+                "origin": ORIGIN,
+            }])
+        );
+        let answer = serde_json::to_value(answer(outcome, &mentioned(), ORIGIN, false)).unwrap();
+        assert_eq!(
+            (&answer["files"][0]["uri"], &answer["files"][0]["oldUri"]),
+            (&json!("file:///r/b"), &json!("file:///r/%6Cink"))
+        );
+    }
+
+    #[test]
+    fn a_deleted_file_has_no_new_hash() {
+        let hash = ContentHash::of(b"abc");
+        let deleted = FileOutcome {
+            old_content_hash: Some(hash),
+            byte_delta: -3,
+            real_path: Some("/r/b".into()),
+            ..file("/r/b", engine::FileStatus::Applied)
+        };
+        let outcome = outcome(vec![deleted]);
+        assert_eq!(
+            serde_json::to_value(changes(&outcome, ORIGIN, &RequestId::Number(1))).unwrap(),
+            json!([{ "uri": "file:///r/b", "kind": "deleted", "requestId": 1, "origin": ORIGIN }])
+        );
+        let answer = serde_json::to_value(answer(outcome, &mentioned(), ORIGIN, false)).unwrap();
+        assert_eq!(
+            answer["files"],
+            json!([{ "uri": "file:///r/b", "status": "applied", "oldContentHash": hash, "byteDelta": -3 }])
+        );
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(super) fn edit_request(
 }
 
 /// The URIs that stand for the paths of a request, as they were first written.
+#[derive(Default)]
 pub(super) struct MentionedFiles(HashMap<PathBuf, FileUri>);
 
 impl MentionedFiles {
@@ -174,6 +175,7 @@ fn engine_change(change: DocumentChange, guards: &Guards, encoding: PositionEnco
                 overwrite: options.overwrite.unwrap_or_default(),
                 ignore_if_exists: options.ignore_if_exists.unwrap_or_default(),
                 expected: guards.of(old_uri.path(), expected)?,
+                expected_overwritten: guards.of(new_uri.path(), None)?,
             }
         }
         DocumentChange::Delete(DeleteFile { uri, options, expected, .. }) => {
@@ -340,6 +342,26 @@ mod tests {
             message,
             "documentChanges[1].expected: `contentHash` is not the one that the top-level `expected` gives for this file"
         );
+    }
+
+    #[test]
+    fn a_rename_has_a_guard_for_each_of_its_two_files() {
+        let (moved, overwritten) = (ContentHash::of(b"moved"), ContentHash::of(b"overwritten"));
+        let rename = json!({ "kind": "rename", "oldUri": "file:///r/a", "newUri": "file:///r/b" });
+        let mut guarded = rename.clone();
+        guarded["expected"] = json!({ "contentHash": moved });
+        let (a, b) = (json!({ "contentHash": moved }), json!({ "contentHash": overwritten }));
+        for (change, by_uri) in
+            [(&guarded, json!({ "file:///r/b": b })), (&rename, json!({ "file:///r/a": a, "file:///r/%62": b }))]
+        {
+            let request = accepted(json!({ "documentChanges": [change], "expected": by_uri }));
+            let Change::Rename { expected, expected_overwritten, .. } = &request.changes[0] else { unreachable!() };
+            assert_eq!(expected.content_hash, Some(moved));
+            assert_eq!(expected_overwritten.content_hash, Some(overwritten));
+        }
+        let request = accepted(json!({ "documentChanges": [guarded] }));
+        let Change::Rename { expected_overwritten, .. } = &request.changes[0] else { unreachable!() };
+        assert_eq!(expected_overwritten.content_hash, None, "the guard of one file is none of the other");
     }
 
     #[test]

@@ -98,6 +98,8 @@ impl From<&Warning> for ItemError {
         let kind = match warning {
             Warning::DurabilityUnknown(_) => ItemErrorKind::DurabilityUnknown,
             Warning::MetadataNotPreserved(_) => ItemErrorKind::MetadataNotPreserved,
+            Warning::UndoNotKept(_) => ItemErrorKind::UndoNotKept,
+            Warning::WrittenInPlace => ItemErrorKind::WrittenInPlace,
         };
         Self { kind, severity: wire::Severity::Warning, message: warning.to_string() }
     }
@@ -106,7 +108,7 @@ impl From<&Warning> for ItemError {
 impl From<&IoErrorKind> for ItemErrorKind {
     fn from(kind: &IoErrorKind) -> Self {
         match kind {
-            IoErrorKind::NotFound => Self::NotFound,
+            IoErrorKind::NotFound | IoErrorKind::NothingToUndo => Self::NotFound,
             IoErrorKind::NotAFile { .. } => Self::NotAFile,
             IoErrorKind::OutsideRoots { .. } => Self::OutsideRoots,
             IoErrorKind::SymlinkDenied => Self::SymlinkDenied,
@@ -138,7 +140,9 @@ impl From<&IoErrorKind> for ItemErrorKind {
             IoErrorKind::Cancelled | IoErrorKind::ShutDown => Self::Cancelled,
             IoErrorKind::Os { source, .. } => Self::Io { os: os_name(source) },
             IoErrorKind::NotSupported(_) => Self::Io { os: Some("ENOTSUP") },
-            IoErrorKind::Locked { .. } => Self::Locked,
+            IoErrorKind::Locked { holder, .. } => Self::Locked { pid: *holder },
+            IoErrorKind::AcrossFileSystems => Self::Io { os: Some("EXDEV") },
+            IoErrorKind::Unfinished { .. } => Self::Io { os: None },
             IoErrorKind::NotADirectory => Self::Io { os: Some("ENOTDIR") },
             IoErrorKind::InvalidSetting(_) => Self::Io { os: Some("EINVAL") },
             IoErrorKind::Internal(_) => Self::Internal,
@@ -256,7 +260,15 @@ mod tests {
             (IoErrorKind::AnswerTooLarge { bytes: 6, limit: 5 }, json!({ "kind": "tooLarge", "bytes": 6, "limit": 5 })),
             (IoErrorKind::Cancelled, json!({ "kind": "cancelled" })),
             (IoErrorKind::ShutDown, json!({ "kind": "cancelled" })),
-            (IoErrorKind::NotSupported("rename"), json!({ "kind": "io", "os": "ENOTSUP" })),
+            (IoErrorKind::NotSupported("this"), json!({ "kind": "io", "os": "ENOTSUP" })),
+            (IoErrorKind::Locked { waited_ms: 9, holder: Some(42) }, json!({ "kind": "locked", "pid": 42 })),
+            (IoErrorKind::Locked { waited_ms: 9, holder: None }, json!({ "kind": "locked" })),
+            (IoErrorKind::AcrossFileSystems, json!({ "kind": "io", "os": "EXDEV" })),
+            (
+                IoErrorKind::Unfinished { cause: "full".into(), not_taken_back: "gone".into(), recorded: true },
+                json!({ "kind": "io" }),
+            ),
+            (IoErrorKind::NothingToUndo, json!({ "kind": "notFound" })),
         ] {
             let message = format!("src/a.rs: {kind}");
             let mut expected = expected;
@@ -299,12 +311,21 @@ mod tests {
         for (warning, kind) in [
             (Warning::DurabilityUnknown("EIO".into()), "durabilityUnknown"),
             (Warning::MetadataNotPreserved(vec!["owner".into()]), "metadataNotPreserved"),
+            (Warning::UndoNotKept("the file is larger than what may be kept".into()), "undoNotKept"),
+            (Warning::WrittenInPlace, "writtenInPlace"),
         ] {
             assert_eq!(
                 serde_json::to_value(ItemError::from(&warning)).unwrap(),
                 json!({ "kind": kind, "severity": "warning", "message": warning.to_string() })
             );
         }
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_named_where_it_is_known() {
+        let message = |holder| IoErrorKind::Locked { waited_ms: 9, holder }.to_string();
+        assert_eq!(message(Some(42)), "locked by another process (pid 42) for longer than 9 ms");
+        assert_eq!(message(None), "locked by another process for longer than 9 ms");
     }
 
     #[cfg(unix)]

@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::transport::Outbox;
-use crate::{
-    events::{FileChangeEvent, FileEventBatch, FileEventKind},
-    manager::FileEvents,
-    protocol::{FileChange, FileUri, file_changed::ChangeKind},
-};
+use crate::{events::FileEventBatch, manager::FileEvents, protocol::FileChange};
 
 /// Looks again for room for a client that does not read.
 const RETRY: Duration = Duration::from_millis(100);
@@ -28,7 +24,7 @@ pub(super) async fn forward(mut events: FileEvents, outbox: Arc<Outbox>) {
         if kept.changes.is_empty() && !kept.rescan {
             continue;
         }
-        let changes = kept.changes.iter().map(file_change).collect();
+        let changes = kept.changes.iter().cloned().map(FileChange::from).collect();
         if outbox.try_push_changes(changes, kept.rescan).is_ok() {
             kept = FileEventBatch::default();
         }
@@ -40,22 +36,5 @@ fn keep(kept: &mut FileEventBatch, batch: FileEventBatch) {
     kept.changes.extend(batch.changes.into_iter().filter(|change| change.origin.is_none()));
     if kept.changes.len() > MAX_KEPT {
         *kept = FileEventBatch { changes: Vec::new(), rescan: true };
-    }
-}
-
-fn file_change(change: &FileChangeEvent) -> FileChange {
-    FileChange {
-        uri: FileUri::from_path(&change.path),
-        kind: match change.kind {
-            FileEventKind::Created => ChangeKind::Created,
-            FileEventKind::Modified => ChangeKind::Modified,
-            FileEventKind::Deleted => ChangeKind::Deleted,
-            FileEventKind::Renamed => ChangeKind::Renamed,
-        },
-        old_uri: change.old_path.as_deref().map(FileUri::from_path),
-        content_hash: change.content_hash,
-        directory: change.directory,
-        request_id: None,
-        origin: None,
     }
 }

@@ -15,7 +15,12 @@ use lsp_types::{
 use serde_json::json;
 use tower_lsp::{Client, LanguageServer, async_trait, jsonrpc};
 
-use super::{ServerOptions, method::RpcError, routes::SENT_NOTIFICATIONS, session::Session};
+use super::{
+    ServerOptions,
+    method::RpcError,
+    routes::SENT_NOTIFICATIONS,
+    session::{Notice, Session},
+};
 use crate::position::PositionEncoding;
 
 /// The language server behind tower-lsp's service.
@@ -49,11 +54,13 @@ impl Lifecycle {
         Self { client, options, methods, agreed }
     }
 
-    /// Tells the user what did not go as it should.
-    async fn tell(&self, problems: Vec<String>) {
-        for problem in problems {
-            tracing::warn!("{problem}");
-            self.client.log_message(MessageType::WARNING, problem).await;
+    async fn tell(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            let (kind, text) = match notice {
+                Notice::Problem(text) => (MessageType::WARNING, text),
+                Notice::Information(text) => (MessageType::INFO, text),
+            };
+            self.client.log_message(kind, text).await;
         }
     }
 
@@ -94,7 +101,7 @@ impl LanguageServer for Lifecycle {
 
     async fn initialized(&self, _: InitializedParams) {
         if let Some(session) = self.agreed.session() {
-            self.tell(session.take_problems()).await;
+            self.tell(session.take_notices()).await;
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod session;
 mod snippets;
 mod status;
 mod transport;
+mod undo;
 mod unified_diff;
 
 use std::{

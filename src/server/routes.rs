@@ -12,12 +12,18 @@ use super::{
     scan::Scan,
     snippets::Snippets,
     status::Status,
+    undo::Undo,
 };
 use crate::protocol::{FileChange, file_changed};
 
 /// The `ploke/*` requests; a new one is one line.
-pub(crate) const ROUTES: &[Route] =
-    &[Route::to::<Snippets>(), Route::to::<Scan>(), Route::to::<ApplyEdits>(), Route::to::<Status>()];
+pub(crate) const ROUTES: &[Route] = &[
+    Route::to::<Snippets>(),
+    Route::to::<Scan>(),
+    Route::to::<ApplyEdits>(),
+    Route::to::<Undo>(),
+    Route::to::<Status>(),
+];
 
 /// Notifications the server sends of its own.
 pub(crate) const SENT_NOTIFICATIONS: &[&str] = &[file_changed::METHOD];

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError};
 use crate::{
-    engine::{CacheLimits, Durability, LockingPolicy},
+    engine::{CacheLimits, Durability, LockingPolicy, RecoveryReport, UndoLimits},
     error::IoErrorKind,
     manager::{FileEvents, IoManagerBuilder, IoManagerHandle},
     position::PositionEncoding,
@@ -33,8 +34,8 @@ pub(crate) struct Session {
     /// Also bounds the texts in one answer.
     pub max_message_bytes: u64,
     pub started: Instant,
-    /// What did not go as the settings say, for the user.
-    problems: Mutex<Vec<String>>,
+    /// For the user.
+    notices: Mutex<Vec<Notice>>,
     /// From before the first root on, so that nothing is missed.
     events: Mutex<Option<FileEvents>>,
     connection: OnceLock<Connection>,
@@ -58,13 +59,18 @@ impl Session {
         }
         let (locking, problem) = locking_policy(settings.locking, options.state_dir.as_deref());
         problems.extend(problem);
+        let (state_dir, problem) = usable_state_dir(options.state_dir.as_deref(), &settings.undo);
+        problems.extend(problem);
         let client = params.client_info.as_ref().map_or("unknown", |client| &client.name);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), client, "session begins");
-        let manager = build_manager(&settings, locking)?;
+        let manager = build_manager(&settings, locking, state_dir)?;
         let events = manager.subscribe_file_events()?;
         for root in roots(params, &settings)? {
             problems.extend(manager.add_root(&root).err().map(|error| format!("workspace root not opened: {error}")));
         }
+        let recovered = recovery_notices(&manager.status().recovered);
+        let notices: Vec<_> = problems.into_iter().map(Notice::Problem).chain(recovered).collect();
+        notices.iter().for_each(Notice::log);
         Ok(Self {
             manager,
             encoding: negotiate_encoding(&params.capabilities),
@@ -72,7 +78,7 @@ impl Session {
             durability: settings.durability.map_or(Durability::Full, Durability::from),
             max_message_bytes: settings.limits.max_message_bytes.map_or(super::MAX_MESSAGE_BYTES, |bytes| bytes.get()),
             started: Instant::now(),
-            problems: Mutex::new(problems),
+            notices: Mutex::new(notices),
             events: Mutex::new(Some(events)),
             connection: OnceLock::new(),
         })
@@ -92,13 +98,14 @@ impl Session {
     }
 
     /// What the user should know, once.
-    pub fn take_problems(&self) -> Vec<String> {
-        std::mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds and removes roots; what could not be done is returned for the user.
-    pub fn change_roots(&self, added: &[WorkspaceFolder], removed: &[WorkspaceFolder]) -> Vec<String> {
+    /// Adds and removes roots; returns what the user should know of it.
+    pub fn change_roots(&self, added: &[WorkspaceFolder], removed: &[WorkspaceFolder]) -> Vec<Notice> {
         let mut problems = Vec::new();
+        let known = recovery_notices(&self.manager.status().recovered);
         for (index, folder) in removed.iter().enumerate() {
             let removed = folder_path(&format!("event.removed[{index}].uri"), &folder.uri)
                 .and_then(|path| Ok((self.manager.remove_root(&path)?, path)));
@@ -113,8 +120,46 @@ impl Session {
                 .and_then(|path| Ok(self.manager.add_root(&path)?));
             problems.extend(added.err().map(|error| error.message));
         }
-        problems
+        // Another root may have brought more to recover.
+        let mut recovered = recovery_notices(&self.manager.status().recovered);
+        recovered.retain(|notice| !known.contains(notice));
+        let notices: Vec<_> = problems.into_iter().map(Notice::Problem).chain(recovered).collect();
+        notices.iter().for_each(Notice::log);
+        notices
     }
+}
+
+/// What the user should know.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Notice {
+    /// What did not go as it should.
+    Problem(String),
+    Information(String),
+}
+
+impl Notice {
+    fn log(&self) {
+        match self {
+            Self::Problem(text) => tracing::warn!("{text}"),
+            Self::Information(text) => tracing::info!("{text}"),
+        }
+    }
+}
+
+fn recovery_notices(report: &RecoveryReport) -> Vec<Notice> {
+    let finished = report.finished.iter().map(|(origin, files)| {
+        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        Notice::Information(format!("completed the edit {origin} that a crash had interrupted: {}", files.join(", ")))
+    });
+    let left_alone = report.left_alone.iter().map(|(origin, file, reason)| {
+        let file = file.display();
+        Notice::Problem(format!("the edit {origin} was interrupted by a crash, and {file} was left as it is: {reason}"))
+    });
+    let set_aside = report.set_aside.iter().map(|(place, reason)| {
+        Notice::Problem(format!("the record of an edit can not be used and was moved to {}: {reason}", place.display()))
+    });
+    let problems = report.problems.iter().cloned().map(Notice::Problem);
+    finished.chain(left_alone).chain(set_aside).chain(problems).collect()
 }
 
 /// The workspace folders, else the root URI, else the roots of the settings.
@@ -161,7 +206,36 @@ fn locking_policy(asked: Option<initialize::Locking>, state_dir: Option<&Path>) 
     }
 }
 
-fn build_manager(settings: &InitializationOptions, locking: LockingPolicy) -> Result<IoManagerHandle, RpcError> {
+/// The state directory if it can be written to, and what the user should know if it can not.
+fn usable_state_dir(state_dir: Option<&Path>, undo: &initialize::UndoOptions) -> (Option<PathBuf>, Option<String>) {
+    let lost = "edits can not be undone, and a crash can leave a transaction half done";
+    match state_dir.map(|directory| (directory, check_writable(directory))) {
+        Some((directory, Ok(()))) => (Some(directory.to_owned()), None),
+        Some((directory, Err(error))) => {
+            (None, Some(format!("{lost}: the state directory {} can not be used: {error}", directory.display())))
+        }
+        None if *undo == initialize::UndoOptions::default() => (None, None),
+        None => (None, Some(format!("{lost}: there is no state directory"))),
+    }
+}
+
+/// Makes the directory if need be, and a file in it.
+fn check_writable(directory: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)?;
+    let probe = directory.join(format!("probe-{}", Uuid::new_v4()));
+    fs::File::create_new(&probe)?;
+    fs::remove_file(probe)
+}
+
+fn build_manager(
+    settings: &InitializationOptions,
+    locking: LockingPolicy,
+    state_dir: Option<PathBuf>,
+) -> Result<IoManagerHandle, RpcError> {
     let mut builder = IoManagerBuilder::new();
     builder = builder.with_symlink_policy(match settings.symlink_policy {
         Some(initialize::SymlinkPolicy::Follow) => SymlinkPolicy::Follow,
@@ -182,6 +256,14 @@ fn build_manager(settings: &InitializationOptions, locking: LockingPolicy) -> Re
         entries: settings.cache.entries.unwrap_or(usual.entries),
     });
     builder = builder.with_locking_policy(locking);
+    if let Some(directory) = state_dir {
+        builder = builder.with_state_dir(directory);
+    }
+    let usual = UndoLimits::default();
+    builder = builder.with_undo_limits(UndoLimits {
+        keep_bytes: settings.undo.keep_bytes.unwrap_or(usual.keep_bytes),
+        keep_days: settings.undo.keep_days.unwrap_or(usual.keep_days),
+    });
     #[cfg(feature = "watcher")]
     if settings.watch.enabled != Some(false) {
         builder = builder.with_watch_config(watch_config(&settings.watch));
@@ -224,6 +306,50 @@ mod tests {
         let (policy, problem) = locking_policy(None, Some(&no_directory));
         assert_eq!(policy, LockingPolicy::None);
         assert!(problem.unwrap().starts_with("edits of other sidecars are not waited for"));
+    }
+
+    #[test]
+    fn a_state_directory_that_can_not_be_used_is_told_and_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (good, bad) = (dir.path().join("a/b"), dir.path().join("file"));
+        fs::write(&bad, "").unwrap();
+        let usual = initialize::UndoOptions::default();
+        assert_eq!(usable_state_dir(Some(&good), &usual), (Some(good.clone()), None));
+        assert_eq!(fs::read_dir(&good).unwrap().count(), 0);
+        let (used, problem) = usable_state_dir(Some(&bad), &usual);
+        assert_eq!(used, None);
+        assert!(
+            problem.unwrap().starts_with("edits can not be undone, and a crash can leave a transaction half done: ")
+        );
+
+        assert_eq!(usable_state_dir(None, &usual), (None, None));
+        let asked = initialize::UndoOptions { keep_days: Some(1), ..usual };
+        assert!(usable_state_dir(None, &asked).1.unwrap().ends_with("there is no state directory"));
+    }
+
+    #[test]
+    fn what_recovery_did_is_told_by_file() {
+        let origin = Uuid::from_u128(1);
+        let report = RecoveryReport {
+            finished: vec![(origin, vec!["/r/a".into(), "/r/b".into()])],
+            left_alone: vec![(origin, "/r/c".into(), "it is neither old nor new".into())],
+            set_aside: vec![("/s/torn".into(), "its checksum is wrong".into())],
+            problems: vec!["no room".into()],
+        };
+        assert_eq!(
+            recovery_notices(&report),
+            [
+                Notice::Information(format!("completed the edit {origin} that a crash had interrupted: /r/a, /r/b")),
+                Notice::Problem(format!(
+                    "the edit {origin} was interrupted by a crash, and /r/c was left as it is: it is neither old nor new"
+                )),
+                Notice::Problem(
+                    "the record of an edit can not be used and was moved to /s/torn: its checksum is wrong".into()
+                ),
+                Notice::Problem("no room".into()),
+            ]
+        );
+        assert_eq!(recovery_notices(&RecoveryReport::default()), []);
     }
 
     #[test]

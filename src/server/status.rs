@@ -8,7 +8,9 @@ use crate::{
     manager::ManagerStatus,
     protocol::{
         FileUri, status,
-        status::{CacheStatus, MethodStats, StatusParams, StatusResult, WatchState, WatchStatus, WriteStatus},
+        status::{
+            CacheStatus, MethodStats, RecoveryStatus, StatusParams, StatusResult, WatchState, WatchStatus, WriteStatus,
+        },
     },
 };
 #[cfg(feature = "watcher")]
@@ -41,7 +43,21 @@ fn answer(manager: ManagerStatus, requests: BTreeMap<String, MethodStats>, uptim
         watch,
         cache: CacheStatus { entries, bytes, hits, misses },
         locks: manager.locks as u64,
-        writes: WriteStatus { applied: manager.writes.applied, bytes: manager.writes.bytes },
+        writes: WriteStatus {
+            applied: manager.writes.applied,
+            bytes: manager.writes.bytes,
+            recovered: (&manager.recovered).into(),
+        },
+    }
+}
+
+impl From<&engine::RecoveryReport> for RecoveryStatus {
+    fn from(report: &engine::RecoveryReport) -> Self {
+        Self {
+            finished: report.finished.len() as u64,
+            left_alone: report.left_alone.len() as u64,
+            set_aside: report.set_aside.len() as u64,
+        }
     }
 }
 
@@ -85,6 +101,7 @@ impl From<watch::WatchStatus> for WatchStatus {
 #[cfg(all(test, feature = "watcher"))]
 mod tests {
     use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -95,6 +112,12 @@ mod tests {
             cache: engine::CacheStatus { entries: 1, bytes: 2, hits: 3, misses: 4 },
             locks: 5,
             writes: engine::WriteStatus { applied: 6, bytes: 7 },
+            recovered: engine::RecoveryReport {
+                finished: vec![(Uuid::nil(), vec!["/r/a".into(), "/r/b".into()])],
+                left_alone: ["/r/c", "/r/d"].map(|file| (Uuid::nil(), file.into(), String::new())).into(),
+                set_aside: vec![("/s/a".into(), String::new()); 3],
+                problems: Vec::new(),
+            },
             watch: Some(watch::WatchStatus {
                 backend: watch::Backend::Native,
                 state: watch::WatchState::Watching,
@@ -126,7 +149,11 @@ mod tests {
                 },
                 "cache": { "entries": 1, "bytes": 2, "hits": 3, "misses": 4 },
                 "locks": 5,
-                "writes": { "applied": 6, "bytes": 7 },
+                "writes": {
+                    "applied": 6,
+                    "bytes": 7,
+                    "recovered": { "finished": 1, "leftAlone": 2, "setAside": 3 },
+                },
             })
         );
     }

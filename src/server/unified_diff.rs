@@ -11,13 +11,36 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One text for all files, with paths relative to their roots; files that stay as they are do not appear.
 pub(super) fn unified_diff<'a>(previews: impl Iterator<Item = &'a Preview>) -> String {
+    let changed: Vec<_> = previews.filter(|preview| preview.old_path.is_some() || preview.old != preview.new).collect();
+    // Git reads renamings only below a line of its own, and what follows one needs that line too.
+    let as_git_does = changed.iter().any(|preview| preview.old_path.is_some());
     let mut diff = String::new();
-    for preview in previews.filter(|preview| preview.old.as_ref() != Some(&preview.new)) {
-        let old_name = preview.old.as_ref().map_or("/dev/null".into(), |_| name("a/", &preview.path));
-        diff += &format!("--- {old_name}\n+++ {}\n", name("b/", &preview.path));
-        push_hunks(&mut diff, preview.old.as_deref().unwrap_or_default(), &preview.new);
+    for preview in changed {
+        let old_path = preview.old_path.as_ref().unwrap_or(&preview.path);
+        if as_git_does {
+            diff += &format!("diff --git {} {}\n", name("a/", old_path), name("b/", &preview.path));
+        }
+        if preview.old_path.is_some() {
+            diff += &format!("rename from {}\nrename to {}\n", name("", old_path), name("", &preview.path));
+        }
+        if preview.old != preview.new {
+            diff += &format!("--- {}\n", side(preview.old.is_some(), "a/", old_path));
+            diff += &format!("+++ {}\n", side(preview.new.is_some(), "b/", &preview.path));
+            let text = |side: &'a Option<String>| side.as_deref().unwrap_or_default();
+            push_hunks(&mut diff, text(&preview.old), text(&preview.new));
+        }
     }
     diff
+}
+
+/// The file on one side of a change.
+fn side(is_there: bool, prefix: &str, path: &Path) -> String {
+    match name(prefix, path) {
+        _ if !is_there => "/dev/null".to_owned(),
+        // A tab keeps a name with spaces apart from a time stamp.
+        name if name.contains(' ') && !name.starts_with('"') => name + "\t",
+        name => name,
+    }
 }
 
 fn push_hunks(diff: &mut String, old: &str, new: &str) {
@@ -46,9 +69,7 @@ fn name(prefix: &str, path: &Path) -> String {
     let bytes = parts.join(&b'/');
     match std::str::from_utf8(&bytes) {
         Ok(text) if !text.contains(|c: char| c.is_control() || c == '"' || c == '\\') => {
-            // A tab keeps a name with spaces apart from a time stamp.
-            let end = if text.contains(' ') { "\t" } else { "" };
-            format!("{prefix}{text}{end}")
+            format!("{prefix}{text}")
         }
         _ => format!("\"{prefix}{}\"", bytes.iter().map(|byte| quoted(*byte)).collect::<String>()),
     }
@@ -68,7 +89,15 @@ mod tests {
     use super::*;
 
     fn preview(path: &str, old: Option<&str>, new: &str) -> Preview {
-        Preview { path: path.into(), old: old.map(str::to_owned), new: new.into() }
+        Preview { path: path.into(), old_path: None, old: old.map(str::to_owned), new: Some(new.into()) }
+    }
+
+    fn renamed(old_path: &str, path: &str, old: &str, new: &str) -> Preview {
+        Preview { old_path: Some(old_path.into()), ..preview(path, Some(old), new) }
+    }
+
+    fn deleted(path: &str, old: &str) -> Preview {
+        Preview { new: None, ..preview(path, Some(old), "") }
     }
 
     fn diff(previews: &[Preview]) -> String {
@@ -125,6 +154,28 @@ mod tests {
     #[test]
     fn a_file_that_becomes_empty_loses_all_lines() {
         assert_eq!(diff(&[preview("a", Some("x\n"), "")]), "--- a/a\n+++ b/a\n@@ -1 +0,0 @@\n-x\n");
+    }
+
+    #[test]
+    fn a_deleted_file_becomes_nothing() {
+        assert_eq!(
+            diff(&[deleted("a", "x\ny")]),
+            "--- a/a\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x\n-y\n\\ No newline at end of file\n"
+        );
+    }
+
+    #[test]
+    fn a_renamed_file_has_both_names() {
+        assert_eq!(
+            diff(&[renamed("a b", "d/c", "x\n", "x\n"), preview("same", Some(""), ""), deleted("e", "x\n")]),
+            "diff --git a/a b b/d/c\nrename from a b\nrename to d/c\n\
+             diff --git a/e b/e\n--- a/e\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        );
+        assert_eq!(
+            diff(&[renamed("a b", "d/c\n", "x\n", "y\n")]),
+            "diff --git a/a b \"b/d/c\\012\"\nrename from a b\nrename to \"d/c\\012\"\n\
+             --- a/a b\t\n+++ \"b/d/c\\012\"\n@@ -1 +1 @@\n-x\n+y\n"
+        );
     }
 
     #[test]

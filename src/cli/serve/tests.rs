@@ -24,6 +24,8 @@ const SETTINGS: &[(&str, &str, &str, &str, &str)] = &[
     ("--cache-entries", "PLOKE_IO_CACHE_ENTRIES", "16", "17", "/cache/entries"),
     ("--durability", "PLOKE_IO_DURABILITY", "bestEffort", "full", "/durability"),
     ("--locking", "PLOKE_IO_LOCKING", "none", "advisory", "/locking"),
+    ("--undo-keep-bytes", "PLOKE_IO_UNDO_KEEP_BYTES", "0", "20", "/undo/keepBytes"),
+    ("--undo-keep-days", "PLOKE_IO_UNDO_KEEP_DAYS", "21", "22", "/undo/keepDays"),
     ("--log-dir", "PLOKE_IO_LOG_DIR", "logs", "/var/log/x", "/log/dir"),
     ("--log-level", "PLOKE_IO_LOG_LEVEL", "trace", "off", "/log/level"),
     ("--log-rotation", "PLOKE_IO_LOG_ROTATION", "hourly", "never", "/log/rotation"),

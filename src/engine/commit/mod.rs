@@ -263,13 +263,7 @@ impl Engine {
     }
 
     /// Records a transaction that a crash could leave half done; a single rename could not.
-    fn record(
-        &self,
-        work: &[Work],
-        ready: &[Ready],
-        mode: &Mode,
-        sync: bool,
-    ) -> Result<Option<OpenRecord>, IoError> {
+    fn record(&self, work: &[Work], ready: &[Ready], mode: &Mode, sync: bool) -> Result<Option<OpenRecord>, IoError> {
         let Some(state) = &self.state else { return Ok(None) };
         let one_rename = work.len() == 1 && work.iter().all(|work| work.step.is_one_rename());
         if one_rename {
@@ -286,11 +280,9 @@ fn recorded_step(step: &PlannedStep, ready: &Ready) -> journal::Step {
     let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
     let aside = || ready.name.clone();
     let action = match (&step.action, old) {
-        (Action::Write { new, in_place: true, .. }, Some(old)) => journal::Action::WriteInPlace {
-            old,
-            old_content: step.old_bytes().to_vec(),
-            new: new.clone(),
-        },
+        (Action::Write { new, in_place: true, .. }, Some(old)) => {
+            journal::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
+        }
         (Action::Write { new, .. }, old) => journal::Action::Write { old, new: new.clone(), temp: aside() },
         (Action::MoveFrom { from, file, .. }, overwritten) => journal::Action::MoveFrom {
             from: recorded_path(from),

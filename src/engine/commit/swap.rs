@@ -113,12 +113,7 @@ impl Engine {
         Ok(Put::SetAside)
     }
 
-    fn move_here(
-        &self,
-        step: &PlannedStep,
-        overwritten: Option<&Original>,
-        ready: &mut Ready,
-    ) -> Result<Put, IoError> {
+    fn move_here(&self, step: &PlannedStep, overwritten: Option<&Original>, ready: &mut Ready) -> Result<Put, IoError> {
         let (Action::MoveFrom { from, file, .. }, Some(dir)) = (&step.action, ready.from.clone()) else {
             return Err(IoError::new(step.path.relative(), IoErrorKind::Internal("a move from nowhere".into())));
         };
@@ -129,9 +124,8 @@ impl Engine {
         }
         .map_err(|error| failed(step, error))?;
         let moved = self.check_same(file, &ready.dir, step.path.name(), from, Ctime::Renamed);
-        let left = overwritten.map_or(Ok(()), |overwritten| {
-            self.check_same(overwritten, &dir, from.name(), &step.path, Ctime::Renamed)
-        });
+        let left = overwritten
+            .map_or(Ok(()), |overwritten| self.check_same(overwritten, &dir, from.name(), &step.path, Ctime::Renamed));
         if let Err(error) = moved.and(left) {
             return Err(self.give_back(step, ready, error, |engine, ready| match overwritten {
                 Some(_) => engine.disk.exchange((&dir, from.name()), (&ready.dir, step.path.name())),

@@ -1,7 +1,5 @@
 //! Taking a transaction back, and keeping what is needed for that.
 
-use std::io;
-
 use uuid::Uuid;
 
 use super::{Mode, Work, recorded_path};
@@ -28,19 +26,18 @@ pub(super) struct Kept {
 }
 
 impl Engine {
-    /// Takes a transaction back as long as each of its files still is what it left; `None` if it is not known.
-    ///
-    /// # Errors
-    /// If the state directory cannot be read.
+    /// Takes a transaction back as long as each of its files still is what it left; `None` if it is unknown or no longer
+    /// kept.
     pub fn undo(
         &self,
         origin: Uuid,
         new_origin: Uuid,
         durability: Durability,
         cancel: &CancelToken,
-    ) -> io::Result<Option<EditOutcome>> {
-        let Some(state) = &self.state else { return Ok(None) };
-        let Some(entry) = state.undo().find(origin)? else { return Ok(None) };
+    ) -> Option<EditOutcome> {
+        let state = self.state.as_ref()?;
+        let found = state.undo().find(origin);
+        let entry = found.inspect_err(|error| tracing::warn!(%origin, %error, "cannot read what is kept")).ok()??;
         let resolve = |resolver: &Resolver| {
             let paths = entry.steps.iter().flat_map(paths_of);
             let paths: Vec<_> = paths.map(|path| resolver.resolve(&path.root.join(&path.relative))).collect();
@@ -70,7 +67,7 @@ impl Engine {
             // What it left is no more; taking back the undo is the way there again.
             state.undo().forget(origin);
         }
-        Ok(Some(outcome))
+        Some(outcome)
     }
 
     fn plan_undo(&self, step: &UndoStep, paths: &[RootedPath], file: &mut PlannedFile) -> Result<(), IoError> {

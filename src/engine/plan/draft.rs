@@ -356,7 +356,11 @@ pub(super) fn needs_content(step: &Step, target: usize) -> Need {
         Change::Create(create) if create.options.overwrite || create.options.ignore_if_exists => Need::Text,
         Change::Create(_) => Need::Nothing,
         Change::Rename { overwrite, .. } if step.to == Some(target) && step.at != target => {
-            if *overwrite { Need::Hash } else { Need::Nothing }
+            if *overwrite {
+                Need::Hash
+            } else {
+                Need::Nothing
+            }
         }
         Change::Rename { .. } | Change::Delete { .. } => Need::Hash,
     }

@@ -3,18 +3,11 @@
 mod draft;
 mod targets;
 
-use std::{
-    collections::HashMap,
-    io,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
 
 pub(super) use targets::Targets;
 
-use super::{
-    EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, file::FileContent, parallel,
-};
+use super::{EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, file::FileContent, parallel};
 use crate::{
     CancelToken,
     disk::FileStat,
@@ -56,7 +49,11 @@ pub(super) enum Action {
     },
     Delete,
     /// The file comes from another place, where it is as the original says.
-    MoveFrom { from: RootedPath, file: Original, create_parents: bool },
+    MoveFrom {
+        from: RootedPath,
+        file: Original,
+        create_parents: bool,
+    },
 }
 
 /// Who may do what with a file that is written.
@@ -212,7 +209,7 @@ impl Engine {
                 let source = &draft.slots[*from];
                 let before = source.before.as_ref().ok_or_else(|| in_file(&path)(not_read()))?;
                 if source.path.dir().and_then(|one| Ok(one.id().device != path.dir()?.id().device)).unwrap_or(false) {
-                    return Err(in_file(&path)(across_file_systems()));
+                    return Err(in_file(&path)(IoErrorKind::AcrossFileSystems));
                 }
                 let free = matches!(source.now, Now::Nothing) && draft.moved_to(index).is_none();
                 if free {
@@ -246,7 +243,14 @@ impl Engine {
         Ok(Some(step))
     }
 
-    pub(super) fn write(&self, path: &RootedPath, new: Vec<u8>, hash: ContentHash, like: Like, create_parents: bool) -> Action {
+    pub(super) fn write(
+        &self,
+        path: &RootedPath,
+        new: Vec<u8>,
+        hash: ContentHash,
+        like: Like,
+        create_parents: bool,
+    ) -> Action {
         let links = path.stat().map_or(0, |stat| stat.links);
         let mounted = || path.dir().is_ok_and(|dir| dir.is_mount_point(path.name()));
         let in_place = links > 1 || (links == 1 && mounted());
@@ -470,9 +474,4 @@ fn not_read() -> IoErrorKind {
 
 fn restless() -> IoErrorKind {
     IoErrorKind::ContentMismatch { guard: crate::error::GuardKind::ContentHash, actual: None }
-}
-
-fn across_file_systems() -> IoErrorKind {
-    let source = io::Error::from(io::ErrorKind::CrossesDevices);
-    IoErrorKind::Os { operation: "rename across file systems; create a copy and delete the original", source: Arc::new(source) }
 }

@@ -225,7 +225,14 @@ fn rename_and_delete_are_refused_as_not_supported() {
     let path = fixture.write("f.txt", "x");
     let (old_path, new_path) = (path.clone(), fixture.path("g.txt"));
     for change in [
-        Change::Rename { old_path, new_path, overwrite: false, ignore_if_exists: false, expected: guard("x") },
+        Change::Rename {
+            old_path,
+            new_path,
+            overwrite: false,
+            ignore_if_exists: false,
+            expected: guard("x"),
+            expected_overwritten: Guard::default(),
+        },
         Change::Delete { path, ignore_if_not_exists: false, recursive: false, expected: guard("x") },
     ] {
         let outcome = fixture.apply(&request([change]));
