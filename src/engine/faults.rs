@@ -173,7 +173,7 @@ fn a_failed_sync_of_the_file_leaves_the_target_untouched() {
 
 #[test]
 fn a_directory_that_can_not_be_synced_is_a_warning_not_a_failure() {
-    let scene = Scene::new(Some((6, Fault::Error(io::ErrorKind::Other))));
+    let scene = Scene::new(Some((8, Fault::Error(io::ErrorKind::Other))));
     let outcome = scene.apply(|scene| vec![scene.edit("0")], Atomicity::Transaction);
     assert_eq!((outcome.applied, outcome.durability), (true, Durability::Unknown));
     assert!(matches!(outcome.files[0].warnings[..], [Warning::DurabilityUnknown(_)]));
@@ -187,8 +187,8 @@ fn best_effort_syncs_nothing() {
     let request = EditRequest { changes, durability: Durability::BestEffort, ..EditRequest::default() };
     let outcome = scene.engine.apply(&request, &CancelToken::new());
     assert_eq!((outcome.applied, outcome.durability), (true, Durability::BestEffort));
-    let create_write_metadata_rename = 4;
-    assert_eq!(scene.disk.done.load(SeqCst), create_write_metadata_rename);
+    let create_write_metadata_name_exchange_remove = 6;
+    assert_eq!(scene.disk.done.load(SeqCst), create_write_metadata_name_exchange_remove);
 }
 
 #[cfg(unix)]

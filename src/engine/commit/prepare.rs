@@ -194,7 +194,9 @@ impl Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
-            self.disk.remove(&dir, &name).unwrap_or_else(|error| log_left_behind(&name, &error));
+            // Once more for a failure that passes; what then stays is removed at the next start.
+            let removed = self.disk.remove(&dir, &name).or_else(|_| self.disk.remove(&dir, &name));
+            removed.unwrap_or_else(|error| log_left_behind(&name, &error));
         }
     }
 }
