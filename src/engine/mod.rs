@@ -11,6 +11,8 @@ mod locks;
 mod os_locks;
 mod parallel;
 mod plan;
+#[cfg(test)]
+mod plan_model;
 mod range;
 mod read;
 mod scan;
