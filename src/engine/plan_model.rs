@@ -105,17 +105,16 @@ impl Op {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
     let text = || "[xyz]{0,2}";
-    let op =
-        prop_oneof![
-            (name(), text()).prop_map(|(at, text)| Op::Edit(at, text)),
-            (name(), text(), any::<bool>(), any::<bool>()).prop_map(|(at, text, overwrite, ignore_if_exists)| {
-                Op::Create { at, text, overwrite, ignore_if_exists }
-            }),
-            (name(), name(), any::<bool>(), any::<bool>()).prop_map(|(from, to, overwrite, ignore_if_exists)| {
-                Op::Rename { from, to, overwrite, ignore_if_exists }
-            }),
-            (name(), any::<bool>()).prop_map(|(at, ignore_if_not_exists)| Op::Delete { at, ignore_if_not_exists }),
-        ];
+    let op = prop_oneof![
+        (name(), text()).prop_map(|(at, text)| Op::Edit(at, text)),
+        (name(), text(), any::<bool>(), any::<bool>()).prop_map(|(at, text, overwrite, ignore_if_exists)| {
+            Op::Create { at, text, overwrite, ignore_if_exists }
+        }),
+        (name(), name(), any::<bool>(), any::<bool>()).prop_map(|(from, to, overwrite, ignore_if_exists)| {
+            Op::Rename { from, to, overwrite, ignore_if_exists }
+        }),
+        (name(), any::<bool>()).prop_map(|(at, ignore_if_not_exists)| Op::Delete { at, ignore_if_not_exists }),
+    ];
     prop::collection::vec(op, 1..7)
 }
 

@@ -18,11 +18,10 @@ use uuid::Uuid;
 
 use super::{
     Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus,
-    journal::{self, OldFile, Record, RecordedPath},
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
-    state::OpenRecord,
+    state::{self, OldFile, OpenRecord, Record, RecordedPath},
 };
 use crate::{
     CancelToken,
@@ -276,23 +275,23 @@ impl Engine {
     }
 }
 
-fn recorded_step(step: &PlannedStep, ready: &Ready) -> journal::Step {
+fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
     let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
     let aside = || ready.name.clone();
     let action = match (&step.action, old) {
         (Action::Write { new, in_place: true, .. }, Some(old)) => {
-            journal::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
+            state::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
         }
-        (Action::Write { new, .. }, old) => journal::Action::Write { old, new: new.clone(), temp: aside() },
-        (Action::MoveFrom { from, file, .. }, overwritten) => journal::Action::MoveFrom {
+        (Action::Write { new, .. }, old) => state::Action::Write { old, new: new.clone(), temp: aside() },
+        (Action::MoveFrom { from, file, .. }, overwritten) => state::Action::MoveFrom {
             from: recorded_path(from),
             file: OldFile::new(&file.stat, file.hash),
             overwritten,
         },
-        (Action::Delete, Some(old)) => journal::Action::Delete { old, aside: aside() },
+        (Action::Delete, Some(old)) => state::Action::Delete { old, aside: aside() },
         (Action::Delete, None) => unreachable!("only what is there is deleted"),
     };
-    journal::Step { at: recorded_path(&step.path), action }
+    state::Step { at: recorded_path(&step.path), action }
 }
 
 pub(super) fn recorded_path(path: &RootedPath) -> RecordedPath {

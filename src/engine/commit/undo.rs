@@ -7,9 +7,8 @@ use crate::{
     CancelToken,
     engine::{
         Atomicity, Durability, EditOutcome, Engine, FileOutcome, FileStatus,
-        journal::RecordedPath,
         plan::{Action, Like, Original, PlannedFile, PlannedStep},
-        state::{Before, UndoEntry, UndoStep},
+        state::{Before, RecordedPath, UndoEntry, UndoStep},
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
     hash::ContentHash,
