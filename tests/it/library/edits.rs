@@ -163,7 +163,7 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
     assert_eq!(statuses(&outcome), [FileStatus::WouldApply, FileStatus::WouldApply]);
     assert_eq!(outcome.files[0].new_content_hash, Some(ContentHash::of(b"new\n")));
     let preview = outcome.files[0].preview.as_ref().unwrap();
-    assert_eq!((preview.old.as_deref(), preview.new.as_str()), (Some("old\n"), "new\n"));
+    assert_eq!((preview.old.as_deref(), preview.new.as_deref()), (Some("old\n"), Some("new\n")));
     assert_eq!(fixture.names(), ["f.txt"]);
     let stale = EditRequest { dry_run: true, ..request([edit(&path, guard("x"), [((0, 0), "y")])]) };
     assert_eq!(fixture.apply(&stale).failed_change, Some(0));
