@@ -95,6 +95,9 @@ impl Engine {
             let steps = std::mem::take(&mut file.steps).into_iter();
             together.entry(group).or_default().extend(steps.map(|step| Work { file: index, step }));
         }
+        for work in together.values_mut() {
+            work.sort_by_key(|work| work.step.order);
+        }
         let kept = self.keep_undo(mode.origin, together.values().flatten());
         let mut reached = mode.durability;
         for work in together.into_values().filter(|work| !work.is_empty()) {
@@ -206,9 +209,14 @@ impl Engine {
             let whole = index < staying && work[staying..].iter().all(|later| later.file != *file);
             files[*file].outcome.status = if whole { FileStatus::Applied } else { FileStatus::NotApplied };
         }
-        let kind = match not_taken_back {
-            Some(not_taken_back) => IoErrorKind::Unfinished { cause: error.kind.to_string(), not_taken_back, recorded },
-            None => error.kind,
+        let kind = match (not_taken_back, error.kind) {
+            (Some(not_taken_back), kind) => {
+                IoErrorKind::Unfinished { cause: kind.to_string(), not_taken_back, recorded }
+            }
+            (None, IoErrorKind::Unfinished { cause, not_taken_back, .. }) => {
+                IoErrorKind::Unfinished { cause, not_taken_back, recorded }
+            }
+            (None, kind) => kind,
         };
         let error = IoError::new(failed.step.path.relative(), kind);
         tracing::error!(%error, "a transaction is left unfinished");

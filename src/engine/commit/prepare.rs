@@ -27,7 +27,8 @@ pub(super) struct Ready<'e> {
     pub dir: Arc<Dir>,
     /// Where the file of a move comes from.
     pub from: Option<Arc<Dir>>,
-    /// In the same directory: the new content until it is put in place, then the old one.
+    /// In the same directory: the new content until it is put in place, then the old one. Of a move over another file:
+    /// where the file came from, the other one.
     pub name: OsString,
     /// What is removed in the end, however it comes.
     pub surplus: Option<(Arc<Dir>, OsString)>,
@@ -73,6 +74,7 @@ impl Engine {
                 self.write_beside(step, new, like, sync, &mut ready)?;
             }
             Action::Delete => self.note_temporaries(&step.path, sync)?,
+            Action::MoveFrom { from, .. } if step.original.is_some() => self.note_temporaries(from, sync)?,
             Action::MoveFrom { .. } => {}
         }
         Ok(ready)

@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub steps: Vec<Step>,
 }
 
-/// What a transaction does at one place; places do not overlap, so that the order of the steps does not matter.
+/// What a transaction does at one place. A file leaves its place in an earlier step than another one comes there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub at: RecordedPath,

@@ -231,7 +231,7 @@ impl StateDir {
                 self.disk.remove(&source.dir, source.name)?;
             }
         } else if source.is(there.as_ref(), Some(file), source.name)?
-            && target.is(here.as_ref(), overwritten, target.name)?
+            && (here.is_none() || target.is(here.as_ref(), overwritten, target.name)?)
         {
             let (from, to) = ((&*source.dir, source.name), (&*target.dir, target.name));
             if here.is_some() {
