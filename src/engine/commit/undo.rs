@@ -96,7 +96,7 @@ impl Engine {
             }
         }
         // A place that a file only leaves is told where the file comes.
-        let leaves = |index| {
+        let leaves = |index: usize| {
             let comes = |place: &Place| matches!(place.now, Now::Original(from) if from == index);
             matches!(places.0[index].now, Now::Nothing) && places.0.iter().any(comes)
         };
