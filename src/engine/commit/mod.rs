@@ -204,7 +204,7 @@ impl Engine {
             return;
         }
         let recorded = record.is_some();
-        record.map(OpenRecord::leave);
+        drop(record);
         for (index, Work { file, .. }) in work.iter().enumerate() {
             let whole = index < staying && work[staying..].iter().all(|later| later.file != *file);
             files[*file].outcome.status = if whole { FileStatus::Applied } else { FileStatus::NotApplied };
@@ -249,9 +249,8 @@ impl Engine {
         }
         let durable = failures.is_empty();
         // While it is not known that the changes would survive a power cut, the record is what could bring them back.
-        match record.map(|record| if durable { record.finish() } else { Ok(record.leave()) }) {
-            Some(Err(error)) => tracing::warn!(%error, "the record of a finished transaction could not be removed"),
-            Some(Ok(())) | None => {}
+        if let Some(Err(error)) = record.filter(|_| durable).map(OpenRecord::finish) {
+            tracing::warn!(%error, "the record of a finished transaction could not be removed");
         }
         match (sync, durable) {
             (false, _) => Durability::BestEffort,

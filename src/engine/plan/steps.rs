@@ -18,13 +18,14 @@ impl Engine {
     pub(in crate::engine) fn steps(&self, slots: &[Slot]) -> Result<Vec<(usize, PlannedStep)>, (usize, IoError)> {
         let mut order = Vec::with_capacity(slots.len());
         let mut seen = vec![false; slots.len()];
-        for mut slot in 0..slots.len() {
+        for first in 0..slots.len() {
             // A file must have left its place before another one comes there.
             let mut waiting = Vec::new();
-            while !std::mem::replace(&mut seen[slot], true) {
+            let mut next = Some(first);
+            while let Some(slot) = next.filter(|slot| !seen[*slot]) {
+                seen[slot] = true;
                 waiting.push(slot);
-                let Some(to) = moved_to(slots, slot) else { break };
-                slot = to;
+                next = moved_to(slots, slot);
             }
             order.extend(waiting.into_iter().rev());
         }

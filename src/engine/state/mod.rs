@@ -93,7 +93,7 @@ impl StateDir {
     }
 }
 
-/// The record of a transaction that is being carried out; locked by its owner.
+/// The record of a transaction that is being carried out; locked by its owner. Dropped, it is left to the next start.
 pub(crate) struct OpenRecord {
     disk: Arc<dyn Disk>,
     dir: Arc<Dir>,
@@ -118,9 +118,6 @@ impl OpenRecord {
     pub fn finish(self) -> io::Result<()> {
         self.remove()
     }
-
-    /// Leaves the record to the next start.
-    pub fn leave(self) {}
 
     /// An empty record is as good as none: it was never complete, and the next start removes it.
     fn remove(&self) -> io::Result<()> {
