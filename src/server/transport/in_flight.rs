@@ -1,8 +1,7 @@
-//! The requests that have been received and not been answered, and who works on them next.
+//! The requests that have been received and not been answered, and what each thread of a session does next.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,12 +10,18 @@ use crate::{CancelToken, server::method::RequestId};
 
 /// Requests in flight: they wait in the order they came, run on a bounded number of workers, and are answered once.
 ///
+/// Waking a thread costs about as much as carrying out a short request. So whoever has read requests carries them out
+/// himself and reads on afterwards, and only when that takes long another one comes: while there is something to do, one
+/// worker [watches](Self::watch) and calls for all hands as soon as nothing has been begun for a [`TICK`].
+///
 /// `J` is whatever is needed to carry one out.
 pub(super) struct InFlight<J> {
     state: Mutex<State<J>>,
-    /// For idle workers: there is something to start, or no more will come.
+    /// For idle workers: one is called, or no more will come.
     work: Condvar,
-    /// For the reader and for the end of the session: fewer requests wait or run.
+    /// For the worker that watches: no more will come.
+    tick: Condvar,
+    /// For the end of the session: fewer requests wait or run.
     fewer: Condvar,
     limits: Limits,
     /// Whether requests may be started now; asked with the lock held.
@@ -27,6 +32,8 @@ pub(super) struct InFlight<J> {
 pub(super) struct Limits {
     /// Requests that run at the same time.
     pub running: usize,
+    /// Of these, as many as are begun before it is known whether they take long.
+    pub short: usize,
     /// Bytes of requests that wait; reading stops beyond.
     pub waiting_bytes: usize,
 }
@@ -50,11 +57,19 @@ pub(super) struct Asked {
     pub received: Instant,
 }
 
-/// A request that a worker has taken.
-pub(super) struct Started<J> {
-    pub ticket: Ticket,
-    pub request: Waiting<J>,
-    pub help: Help,
+/// What a worker is to do next.
+pub(super) enum Turn<J> {
+    /// Take in what the client has sent; nobody else does meanwhile.
+    Read,
+    CarryOut(Ticket, Waiting<J>),
+}
+
+/// What a worker comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Worker {
+    New,
+    HasRead,
+    HasCarriedOut,
 }
 
 /// Requests by the order they came in; ids may be used again once they have been answered.
@@ -87,10 +102,26 @@ struct State<J> {
     last_ticket: Ticket,
     workers: usize,
     idle: usize,
-    /// A worker has been called and has not come yet. One at a time is called, and each that finds more work than its
-    /// own calls the next: short requests are then done by few threads, long ones never keep others waiting.
+    /// Workers that carry out a request, also if it has been cancelled, or write its answer.
+    busy: usize,
+    /// A worker has been called and has not come yet; one at a time is.
     called: bool,
+    /// A worker watches that nothing is left undone.
+    watched: bool,
+    /// Requests take long: whatever can be done is begun at once, and each worker that comes calls the next.
+    all_hands: bool,
+    /// A worker reads.
+    reading: bool,
+    input_ended: bool,
     closed: bool,
+    begun: Begun,
+}
+
+/// How often something was begun.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Begun {
+    requests: u64,
+    reading: u64,
 }
 
 impl<J> InFlight<J> {
@@ -103,12 +134,19 @@ impl<J> InFlight<J> {
             last_ticket: Ticket(0),
             workers: 0,
             idle: 0,
+            busy: 0,
             called: false,
+            watched: false,
+            all_hands: false,
+            reading: false,
+            input_ended: false,
             closed: false,
+            begun: Begun::default(),
         };
         Self {
             state: Mutex::new(state),
             work: Condvar::new(),
+            tick: Condvar::new(),
             fewer: Condvar::new(),
             limits,
             may_start: Box::new(may_start),
@@ -128,60 +166,61 @@ impl<J> InFlight<J> {
         state.tickets.insert(request.asked.id.clone(), ticket);
         state.waiting_bytes += request.bytes;
         state.waiting.insert(ticket, request);
-        Ok(self.call_worker(&mut state))
+        Ok(self.have_watched(&mut state))
     }
 
-    /// Waits until another request may be read.
-    pub fn wait_for_room(&self) {
-        let mut state = self.lock();
-        while state.waiting_bytes >= self.limits.waiting_bytes && !state.closed {
-            state = self.fewer.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    #[cfg(test)]
+    /// Whether another request may be read.
     pub fn has_room(&self) -> bool {
         self.lock().waiting_bytes < self.limits.waiting_bytes
     }
 
     /// What the calling worker is to do next, `None` when it is not needed any more.
-    pub fn next(&self, worker: &mut Worker) -> Option<Started<J>> {
+    pub fn next(&self, worker: Worker) -> Option<(Turn<J>, Help)> {
         let mut state = self.lock();
-        if mem::replace(worker, Worker::Old) == Worker::New {
-            state.called = false;
+        match worker {
+            Worker::New => state.called = false,
+            Worker::HasRead => state.reading = false,
+            Worker::HasCarriedOut => state.busy -= 1,
         }
+        if state.busy < self.limits.short {
+            state.all_hands = false;
+        }
+        let mut may_read = worker != Worker::New;
         let mut idle_for_long = false;
         loop {
-            if self.can_start(&state) {
-                let (ticket, request) = state.start_first()?;
-                self.fewer.notify_all();
-                return Some(Started { ticket, request, help: self.call_worker(&mut state) });
+            if let Some(turn) = self.take_turn(&mut state, may_read) {
+                return Some((turn, self.call_next(&mut state)));
             }
             let no_more_will_come = state.closed && state.waiting.is_empty();
             // One that is called may never come.
-            if no_more_will_come || (idle_for_long && state.workers > 1 && !state.called) {
+            if no_more_will_come || (idle_for_long && !state.called) {
                 state.workers -= 1;
                 return None;
             }
-            state.idle += 1;
-            let (guard, wait) = self.work.wait_timeout(state, IDLE_TIME).unwrap_or_else(PoisonError::into_inner);
-            state = guard;
-            state.idle -= 1;
-            state.called = false;
-            idle_for_long = wait.timed_out();
+            if self.is_anything_to_do(&state) && !state.watched {
+                (state, may_read) = self.watch(state);
+            } else {
+                (state, idle_for_long) = self.idle(state);
+                may_read = false;
+            }
         }
     }
 
-    /// Calls `answer` unless the request has been answered already; nobody else answers it meanwhile.
+    /// Reads nothing more.
+    pub fn end_input(&self) {
+        self.lock().input_ended = true;
+    }
+
+    /// Calls `answer` unless the request has been answered already, which `None` tells; nobody else answers it meanwhile.
     ///
     /// Whoever waits for all answers sees this one only after `answer` has returned.
-    pub fn finish(&self, ticket: Ticket, answer: impl FnOnce()) -> bool {
+    pub fn finish(&self, ticket: Ticket, answer: impl FnOnce()) -> Option<Help> {
         let mut state = self.lock();
-        let Some((asked, _)) = state.running.remove(&ticket) else { return false };
+        let (asked, _) = state.running.remove(&ticket)?;
         state.tickets.remove(&asked.id);
         answer();
-        self.fewer.notify_all();
-        true
+        self.tell_fewer(&state);
+        Some(self.have_watched(&mut state))
     }
 
     /// Ends a request that waits, or that runs and has not passed its commit point; `answer` then answers it.
@@ -191,15 +230,14 @@ impl<J> InFlight<J> {
         let Some(asked) = state.cancel(ticket) else { return Help::NotNeeded };
         state.tickets.remove(id);
         answer(&asked);
-        self.fewer.notify_all();
-        self.call_worker(&mut state)
+        self.tell_fewer(&state);
+        self.have_watched(&mut state)
     }
 
     /// Admits nothing more; what has been admitted is still carried out.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.work.notify_all();
-        self.fewer.notify_all();
+        self.wake_all();
     }
 
     /// Admits nothing more, forgets what waits and cancels what has not passed its commit point; `answer` is called
@@ -216,8 +254,7 @@ impl<J> InFlight<J> {
             }
             !over
         });
-        self.work.notify_all();
-        self.fewer.notify_all();
+        self.wake_all();
     }
 
     /// Waits until nothing waits and all that runs is answered.
@@ -226,13 +263,13 @@ impl<J> InFlight<J> {
         while !(state.waiting.is_empty() && state.running.is_empty()) {
             state = self.fewer.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        // Idle workers have nothing to wait for any more once the session has ended.
-        self.work.notify_all();
+        // Workers have nothing to wait for any more once the session has ended.
+        self.wake_all();
     }
 
     /// Looks again whether requests may be started.
     pub fn resume(&self) -> Help {
-        self.call_worker(&mut self.lock())
+        self.call_next(&mut self.lock())
     }
 
     /// Counts the worker that is made before there is any work.
@@ -247,26 +284,117 @@ impl<J> InFlight<J> {
         state.called = false;
     }
 
-    fn can_start(&self, state: &State<J>) -> bool {
-        let Some((_, first)) = state.waiting.first_key_value() else { return false };
-        (!first.alone || state.running.is_empty()) && (self.may_start)()
+    fn take_turn(&self, state: &mut State<J>, may_read: bool) -> Option<Turn<J>> {
+        if self.can_start_now(state) {
+            let (ticket, request) = state.start_first()?;
+            self.tell_fewer(state);
+            return Some(Turn::CarryOut(ticket, request));
+        }
+        if (may_read && self.can_read(state)) || self.can_read_now(state) {
+            state.reading = true;
+            state.begun.reading += 1;
+            return Some(Turn::Read);
+        }
+        None
     }
 
-    fn call_worker(&self, state: &mut State<J>) -> Help {
-        if state.called || !self.can_start(state) {
+    /// Calls a worker if there is something for it to do at once, or nobody who watches what is left to do.
+    fn call_next(&self, state: &mut State<J>) -> Help {
+        if self.can_start_now(state) || self.can_read_now(state) {
+            return self.call(state);
+        }
+        self.have_watched(state)
+    }
+
+    /// Calls a worker if something is left to do and nobody watches.
+    fn have_watched(&self, state: &mut State<J>) -> Help {
+        if state.watched || !self.is_anything_to_do(state) {
             return Help::NotNeeded;
         }
+        self.call(state)
+    }
+
+    fn call(&self, state: &mut State<J>) -> Help {
+        if state.called {
+            return Help::NotNeeded;
+        }
+        state.called = true;
         if state.idle > 0 {
-            state.called = true;
             self.work.notify_one();
             return Help::NotNeeded;
         }
-        if state.workers < self.limits.running {
-            state.called = true;
-            state.workers += 1;
-            return Help::NewWorker;
+        state.workers += 1;
+        Help::NewWorker
+    }
+
+    /// Waits until something has been left undone for a tick, which the calling worker may begin then, also if it is
+    /// reading; or until nothing is left to do.
+    fn watch<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, bool) {
+        state.watched = true;
+        let may_read = loop {
+            let before = state.begun;
+            state = self.tick.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            let undone = (self.can_start(&state) && state.begun.requests == before.requests)
+                || (self.can_read(&state) && state.begun.reading == before.reading);
+            state.all_hands |= undone;
+            if undone || state.begun == before || (state.closed && state.waiting.is_empty()) {
+                break undone;
+            }
+        };
+        state.watched = false;
+        (state, may_read)
+    }
+
+    /// Waits for a call; whether none has come for long. One worker stays.
+    fn idle<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, bool) {
+        let stays = state.idle == 0;
+        state.idle += 1;
+        let idle_for_long;
+        if stays {
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            idle_for_long = false;
+        } else {
+            let (guard, wait) = self.work.wait_timeout(state, IDLE_TIME).unwrap_or_else(PoisonError::into_inner);
+            (state, idle_for_long) = (guard, wait.timed_out());
         }
-        Help::NotNeeded
+        state.idle -= 1;
+        state.called = false;
+        (state, idle_for_long)
+    }
+
+    fn is_anything_to_do(&self, state: &State<J>) -> bool {
+        self.can_start(state) || self.can_read(state)
+    }
+
+    fn can_start(&self, state: &State<J>) -> bool {
+        let Some((_, first)) = state.waiting.first_key_value() else { return false };
+        state.busy < self.limits.running && (!first.alone || state.running.is_empty()) && (self.may_start)()
+    }
+
+    fn can_start_now(&self, state: &State<J>) -> bool {
+        (state.busy < self.limits.short || state.all_hands) && self.can_start(state)
+    }
+
+    fn can_read(&self, state: &State<J>) -> bool {
+        let over = state.reading || state.input_ended || state.closed;
+        !over && state.waiting_bytes < self.limits.waiting_bytes
+    }
+
+    fn can_read_now(&self, state: &State<J>) -> bool {
+        (state.busy == 0 || state.all_hands) && self.can_read(state)
+    }
+
+    /// The end of the session is all that waits for this.
+    fn tell_fewer(&self, state: &State<J>) {
+        if state.closed {
+            self.fewer.notify_all();
+        }
+    }
+
+    fn wake_all(&self) {
+        self.work.notify_all();
+        self.tick.notify_all();
+        self.fewer.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
@@ -274,21 +402,20 @@ impl<J> InFlight<J> {
     }
 }
 
-/// How long a worker waits for something to do before it ends; the last one stays.
+/// How long a worker waits for something to do before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// Whether a worker has been there before.
-#[derive(Debug, PartialEq)]
-pub(super) enum Worker {
-    New,
-    Old,
-}
+/// What a request may take before others are begun beside it; less than anybody notices, and seldom enough to look that
+/// often.
+const TICK: Duration = Duration::from_millis(1);
 
 impl<J> State<J> {
     fn start_first(&mut self) -> Option<(Ticket, Waiting<J>)> {
         let (ticket, request) = self.waiting.pop_first()?;
         self.waiting_bytes -= request.bytes;
         self.running.insert(ticket, (request.asked.clone(), request.cancel.clone()));
+        self.busy += 1;
+        self.begun.requests += 1;
         Some((ticket, request))
     }
 
