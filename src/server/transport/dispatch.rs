@@ -181,6 +181,10 @@ impl Dispatch {
                     self.carry_out(ticket, request);
                     Worker::HasCarriedOut
                 }
+                Turn::Write => {
+                    self.connection.outbox.write_queued(|| self.help(self.in_flight.resume()));
+                    Worker::HasWritten
+                }
             };
         }
     }
@@ -218,7 +222,6 @@ impl Dispatch {
         let in_time = help.is_some();
         if let Some(help) = help {
             self.help(help);
-            outbox.write_queued(|| self.help(self.in_flight.resume()));
         }
         span.record("duration_us", received.elapsed().as_micros());
         match error {

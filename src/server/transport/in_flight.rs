@@ -62,6 +62,8 @@ pub(super) enum Turn<J> {
     /// Take in what the client has sent; nobody else does meanwhile.
     Read,
     CarryOut(Ticket, Waiting<J>),
+    /// Write the answers that have been given.
+    Write,
 }
 
 /// What a worker comes from.
@@ -70,6 +72,7 @@ pub(super) enum Worker {
     New,
     HasRead,
     HasCarriedOut,
+    HasWritten,
 }
 
 /// Requests by the order they came in; ids may be used again once they have been answered.
@@ -102,14 +105,16 @@ struct State<J> {
     last_ticket: Ticket,
     workers: usize,
     idle: usize,
-    /// Workers that carry out a request, also if it has been cancelled, or write its answer.
+    /// Workers that carry out a request, also if it has been cancelled.
     busy: usize,
     /// A worker has been called and has not come yet; one at a time is.
     called: bool,
     /// A worker watches that nothing is left undone.
     watched: bool,
-    /// Requests take long: whatever can be done is begun at once, and each worker that comes calls the next.
-    all_hands: bool,
+    /// As many may be busy before it is known that they take long; each that comes then calls the next.
+    hands: usize,
+    /// Answers that nobody has begun to write.
+    unwritten: usize,
     /// A worker reads.
     reading: bool,
     input_ended: bool,
@@ -122,6 +127,15 @@ struct State<J> {
 struct Begun {
     requests: u64,
     reading: u64,
+    writing: u64,
+}
+
+/// What nobody has begun for a tick.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Undone {
+    requests: bool,
+    reading: bool,
+    writing: bool,
 }
 
 impl<J> InFlight<J> {
@@ -137,7 +151,8 @@ impl<J> InFlight<J> {
             busy: 0,
             called: false,
             watched: false,
-            all_hands: false,
+            hands: limits.short,
+            unwritten: 0,
             reading: false,
             input_ended: false,
             closed: false,
@@ -180,10 +195,11 @@ impl<J> InFlight<J> {
         match worker {
             Worker::New => state.called = false,
             Worker::HasRead => state.reading = false,
-            Worker::HasCarriedOut => state.busy -= 1,
-        }
-        if state.busy < self.limits.short {
-            state.all_hands = false;
+            Worker::HasWritten => {}
+            Worker::HasCarriedOut => {
+                state.busy -= 1;
+                state.hands = state.hands.min(state.busy + self.limits.short);
+            }
         }
         let mut may_read = worker != Worker::New;
         let mut idle_for_long = false;
@@ -198,7 +214,14 @@ impl<J> InFlight<J> {
                 return None;
             }
             if self.is_anything_to_do(&state) && !state.watched {
-                (state, may_read) = self.watch(state);
+                let undone;
+                (state, undone) = self.watch(state);
+                if undone.reading && self.can_read(&state) {
+                    return Some((state.begin_reading(), self.call_next(&mut state)));
+                }
+                if undone.writing && state.unwritten > 0 {
+                    return Some((state.begin_writing(), self.call_next(&mut state)));
+                }
             } else {
                 (state, idle_for_long) = self.idle(state);
                 may_read = false;
@@ -219,6 +242,7 @@ impl<J> InFlight<J> {
         let (asked, _) = state.running.remove(&ticket)?;
         state.tickets.remove(&asked.id);
         answer();
+        state.unwritten += 1;
         self.tell_fewer(&state);
         Some(self.have_watched(&mut state))
     }
@@ -285,15 +309,16 @@ impl<J> InFlight<J> {
     }
 
     fn take_turn(&self, state: &mut State<J>, may_read: bool) -> Option<Turn<J>> {
-        if self.can_start_now(state) {
+        if state.unwritten < AT_ONCE && self.can_start_now(state) {
             let (ticket, request) = state.start_first()?;
             self.tell_fewer(state);
             return Some(Turn::CarryOut(ticket, request));
         }
+        if state.unwritten > 0 {
+            return Some(state.begin_writing());
+        }
         if (may_read && self.can_read(state)) || self.can_read_now(state) {
-            state.reading = true;
-            state.begun.reading += 1;
-            return Some(Turn::Read);
+            return Some(state.begin_reading());
         }
         None
     }
@@ -327,22 +352,26 @@ impl<J> InFlight<J> {
         Help::NewWorker
     }
 
-    /// Waits until something has been left undone for a tick, which the calling worker may begin then, also if it is
-    /// reading; or until nothing is left to do.
-    fn watch<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, bool) {
+    /// Waits until something has been left undone for a tick, which it returns, or until nothing is left to do.
+    fn watch<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, Undone) {
         state.watched = true;
-        let may_read = loop {
+        loop {
             let before = state.begun;
             state = self.tick.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
-            let undone = (self.can_start(&state) && state.begun.requests == before.requests)
-                || (self.can_read(&state) && state.begun.reading == before.reading);
-            state.all_hands |= undone;
-            if undone || state.begun == before || (state.closed && state.waiting.is_empty()) {
-                break undone;
+            let undone = Undone {
+                requests: state.begun.requests == before.requests && self.can_start(&state),
+                reading: state.begun.reading == before.reading && self.can_read(&state),
+                writing: state.begun.writing == before.writing && state.unwritten > 0,
+            };
+            if undone.requests {
+                state.hands = 2 * state.busy.max(self.limits.short);
             }
-        };
-        state.watched = false;
-        (state, may_read)
+            let no_more_will_come = state.closed && state.waiting.is_empty();
+            if undone != Undone::default() || state.begun == before || no_more_will_come {
+                state.watched = false;
+                return (state, undone);
+            }
+        }
     }
 
     /// Waits for a call; whether none has come for long. One worker stays.
@@ -363,7 +392,7 @@ impl<J> InFlight<J> {
     }
 
     fn is_anything_to_do(&self, state: &State<J>) -> bool {
-        self.can_start(state) || self.can_read(state)
+        state.unwritten > 0 || self.can_start(state) || self.can_read(state)
     }
 
     fn can_start(&self, state: &State<J>) -> bool {
@@ -372,7 +401,7 @@ impl<J> InFlight<J> {
     }
 
     fn can_start_now(&self, state: &State<J>) -> bool {
-        (state.busy < self.limits.short || state.all_hands) && self.can_start(state)
+        state.busy < state.hands && self.can_start(state)
     }
 
     fn can_read(&self, state: &State<J>) -> bool {
@@ -381,7 +410,7 @@ impl<J> InFlight<J> {
     }
 
     fn can_read_now(&self, state: &State<J>) -> bool {
-        (state.busy == 0 || state.all_hands) && self.can_read(state)
+        state.busy == 0 && self.can_read(state)
     }
 
     /// The end of the session is all that waits for this.
@@ -409,6 +438,9 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 /// often.
 const TICK: Duration = Duration::from_millis(1);
 
+/// Answers that are written at once while there is more to do: a client that sleeps is not woken for each of them.
+const AT_ONCE: usize = 16;
+
 impl<J> State<J> {
     fn start_first(&mut self) -> Option<(Ticket, Waiting<J>)> {
         let (ticket, request) = self.waiting.pop_first()?;
@@ -417,6 +449,18 @@ impl<J> State<J> {
         self.busy += 1;
         self.begun.requests += 1;
         Some((ticket, request))
+    }
+
+    fn begin_writing(&mut self) -> Turn<J> {
+        self.unwritten = 0;
+        self.begun.writing += 1;
+        Turn::Write
+    }
+
+    fn begin_reading(&mut self) -> Turn<J> {
+        self.reading = true;
+        self.begun.reading += 1;
+        Turn::Read
     }
 
     /// Takes out a request that can still be cancelled; `None` if there is none or it is too late.
