@@ -151,9 +151,8 @@ impl Dispatch {
 
     /// Starts the first worker, which reads; others come and go.
     pub fn start(self: &Arc<Self>) -> io::Result<()> {
-        self.in_flight.first_worker();
         let this = self.clone();
-        spawn("ploke-worker", move || this.work())
+        spawn("ploke-worker", move || this.work(Worker::First))
     }
 
     fn help(self: &Arc<Self>, help: Help) {
@@ -161,15 +160,14 @@ impl Dispatch {
             return;
         }
         let this = self.clone();
-        if let Err(error) = spawn("ploke-worker", move || this.work()) {
+        if let Err(error) = spawn("ploke-worker", move || this.work(Worker::Called)) {
             tracing::warn!(%error, "no further thread could be started, requests wait for those there are");
             self.in_flight.worker_not_made();
         }
     }
 
-    fn work(self: &Arc<Self>) {
+    fn work(self: &Arc<Self>, mut worker: Worker) {
         let _runtime = self.lsp.runtime().enter();
-        let mut worker = Worker::New;
         while let Some((turn, help)) = self.in_flight.next(worker) {
             self.help(help);
             worker = match turn {
@@ -201,7 +199,7 @@ impl Dispatch {
         }
     }
 
-    fn carry_out(self: &Arc<Self>, ticket: Ticket, Waiting { asked, cancel, job, .. }: Waiting<Job>) {
+    fn carry_out(&self, ticket: Ticket, Waiting { asked, cancel, job, .. }: Waiting<Job>) {
         let Asked { id, method, received } = &asked;
         let span = tracing::info_span!("request", %id, method, duration_us = Empty, result = Empty);
         let _span = span.enter();
@@ -215,14 +213,10 @@ impl Dispatch {
             Err(error) => (encode_error(id, &error), Some(error.code)),
         };
         let Connection { outbox, metrics, .. } = &self.connection;
-        let help = self.in_flight.finish(ticket, || {
+        let in_time = self.in_flight.finish(ticket, || {
             metrics.record(method, received.elapsed(), error.is_some());
             outbox.push_answer(changes, message);
         });
-        let in_time = help.is_some();
-        if let Some(help) = help {
-            self.help(help);
-        }
         span.record("duration_us", received.elapsed().as_micros());
         match error {
             _ if !in_time => span.record("result", code::REQUEST_CANCELLED),

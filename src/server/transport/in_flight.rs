@@ -69,7 +69,8 @@ pub(super) enum Turn<J> {
 /// What a worker comes from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Worker {
-    New,
+    First,
+    Called,
     HasRead,
     HasCarriedOut,
     HasWritten,
@@ -103,7 +104,6 @@ struct State<J> {
     /// Every request that waits or runs.
     tickets: HashMap<RequestId, Ticket>,
     last_ticket: Ticket,
-    workers: usize,
     idle: usize,
     /// Workers that carry out a request, also if it has been cancelled.
     busy: usize,
@@ -146,7 +146,6 @@ impl<J> InFlight<J> {
             running: HashMap::new(),
             tickets: HashMap::new(),
             last_ticket: Ticket(0),
-            workers: 0,
             idle: 0,
             busy: 0,
             called: false,
@@ -193,15 +192,15 @@ impl<J> InFlight<J> {
     pub fn next(&self, worker: Worker) -> Option<(Turn<J>, Help)> {
         let mut state = self.lock();
         match worker {
-            Worker::New => state.called = false,
+            Worker::Called => state.called = false,
             Worker::HasRead => state.reading = false,
-            Worker::HasWritten => {}
+            Worker::First | Worker::HasWritten => {}
             Worker::HasCarriedOut => {
                 state.busy -= 1;
                 state.hands = state.hands.min(state.busy + self.limits.short);
             }
         }
-        let mut may_read = worker != Worker::New;
+        let mut may_read = worker != Worker::Called;
         let mut idle_for_long = false;
         loop {
             if let Some(turn) = self.take_turn(&mut state, may_read) {
@@ -210,7 +209,6 @@ impl<J> InFlight<J> {
             let no_more_will_come = state.closed && state.waiting.is_empty();
             // One that is called may never come.
             if no_more_will_come || (idle_for_long && !state.called) {
-                state.workers -= 1;
                 return None;
             }
             if self.is_anything_to_do(&state) && !state.watched {
@@ -234,17 +232,17 @@ impl<J> InFlight<J> {
         self.lock().input_ended = true;
     }
 
-    /// Calls `answer` unless the request has been answered already, which `None` tells; nobody else answers it meanwhile.
+    /// Calls `answer` unless the request has been answered already; nobody else answers it meanwhile.
     ///
     /// Whoever waits for all answers sees this one only after `answer` has returned.
-    pub fn finish(&self, ticket: Ticket, answer: impl FnOnce()) -> Option<Help> {
+    pub fn finish(&self, ticket: Ticket, answer: impl FnOnce()) -> bool {
         let mut state = self.lock();
-        let (asked, _) = state.running.remove(&ticket)?;
+        let Some((asked, _)) = state.running.remove(&ticket) else { return false };
         state.tickets.remove(&asked.id);
         answer();
         state.unwritten += 1;
         self.tell_fewer(&state);
-        Some(self.have_watched(&mut state))
+        true
     }
 
     /// Ends a request that waits, or that runs and has not passed its commit point; `answer` then answers it.
@@ -296,16 +294,9 @@ impl<J> InFlight<J> {
         self.call_next(&mut self.lock())
     }
 
-    /// Counts the worker that is made before there is any work.
-    pub fn first_worker(&self) {
-        self.lock().workers += 1;
-    }
-
-    /// Takes back a worker that was asked for and could not be made.
+    /// Takes back the call of a worker that could not be made.
     pub fn worker_not_made(&self) {
-        let mut state = self.lock();
-        state.workers -= 1;
-        state.called = false;
+        self.lock().called = false;
     }
 
     fn take_turn(&self, state: &mut State<J>, may_read: bool) -> Option<Turn<J>> {
@@ -317,7 +308,7 @@ impl<J> InFlight<J> {
         if state.unwritten > 0 {
             return Some(state.begin_writing());
         }
-        if (may_read && self.can_read(state)) || self.can_read_now(state) {
+        if may_read && self.can_read(state) {
             return Some(state.begin_reading());
         }
         None
@@ -325,10 +316,7 @@ impl<J> InFlight<J> {
 
     /// Calls a worker if there is something for it to do at once, or nobody who watches what is left to do.
     fn call_next(&self, state: &mut State<J>) -> Help {
-        if self.can_start_now(state) || self.can_read_now(state) {
-            return self.call(state);
-        }
-        self.have_watched(state)
+        if self.can_start_now(state) { self.call(state) } else { self.have_watched(state) }
     }
 
     /// Calls a worker if something is left to do and nobody watches.
@@ -348,7 +336,6 @@ impl<J> InFlight<J> {
             self.work.notify_one();
             return Help::NotNeeded;
         }
-        state.workers += 1;
         Help::NewWorker
     }
 
@@ -407,10 +394,6 @@ impl<J> InFlight<J> {
     fn can_read(&self, state: &State<J>) -> bool {
         let over = state.reading || state.input_ended || state.closed;
         !over && state.waiting_bytes < self.limits.waiting_bytes
-    }
-
-    fn can_read_now(&self, state: &State<J>) -> bool {
-        state.busy == 0 && self.can_read(state)
     }
 
     /// The end of the session is all that waits for this.
