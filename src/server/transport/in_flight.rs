@@ -1,20 +1,25 @@
 //! The requests that have been received and not been answered, and what each thread of a session does next.
 
+mod values;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+pub(super) use values::{Asked, Help, Limits, NotAdmitted, Ticket, Turn, Waiting, Worker};
 
 use crate::{CancelToken, server::method::RequestId};
 
 /// Requests in flight: they wait in the order they came, run on a bounded number of workers, and are answered once.
 ///
 /// Waking a thread costs about as much as carrying out a short request. So whoever has read requests carries them out
-/// himself and reads on afterwards, and only when that takes long another one comes: while there is something to do, one
-/// worker [watches](Self::watch) and calls for all hands as soon as nothing has been begun for a [`TICK`].
+/// and reads on afterwards; another worker is called at once only when several wait. But nothing may have to wait for a
+/// request that takes long, be it reading, writing or a request: whenever there is something to do, one worker
+/// [watches](Self::watch), and begins what nobody else has begun for a [`TICK`].
 ///
-/// `J` is whatever is needed to carry one out.
+/// `J` is whatever is needed to carry a request out.
 pub(super) struct InFlight<J> {
     state: Mutex<State<J>>,
     /// For idle workers: one is called, or no more will come.
@@ -26,74 +31,6 @@ pub(super) struct InFlight<J> {
     limits: Limits,
     /// Whether requests may be started now; asked with the lock held.
     may_start: Box<dyn Fn() -> bool + Send + Sync>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    /// Requests that run at the same time.
-    pub running: usize,
-    /// Of these, as many as are begun before it is known whether they take long.
-    pub short: usize,
-    /// Bytes of requests that wait; reading stops beyond.
-    pub waiting_bytes: usize,
-}
-
-/// A request that waits.
-pub(super) struct Waiting<J> {
-    pub asked: Asked,
-    pub cancel: CancelToken,
-    /// Memory it keeps.
-    pub bytes: usize,
-    /// Starts only after everything before it has been answered.
-    pub alone: bool,
-    pub job: J,
-}
-
-/// What a request is called, and since when it is in flight.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub id: RequestId,
-    pub method: &'static str,
-    pub received: Instant,
-}
-
-/// What a worker is to do next.
-pub(super) enum Turn<J> {
-    /// Take in what the client has sent; nobody else does meanwhile.
-    Read,
-    CarryOut(Ticket, Waiting<J>),
-    /// Write the answers that have been given.
-    Write,
-}
-
-/// What a worker comes from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Worker {
-    First,
-    Called,
-    HasRead,
-    HasCarriedOut,
-    HasWritten,
-}
-
-/// Requests by the order they came in; ids may be used again once they have been answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(super) struct Ticket(u64);
-
-/// Whether another worker has to be made for what waits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[must_use]
-pub(super) enum Help {
-    NewWorker,
-    NotNeeded,
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) enum NotAdmitted {
-    /// A request with this id has not been answered yet.
-    Duplicate,
-    /// The session has ended.
-    Closed,
 }
 
 struct State<J> {
@@ -206,9 +143,7 @@ impl<J> InFlight<J> {
             if let Some(turn) = self.take_turn(&mut state, may_read) {
                 return Some((turn, self.call_next(&mut state)));
             }
-            let no_more_will_come = state.closed && state.waiting.is_empty();
-            // One that is called may never come.
-            if no_more_will_come || (idle_for_long && !state.called) {
+            if state.is_over() {
                 return None;
             }
             if self.is_anything_to_do(&state) && !state.watched {
@@ -220,6 +155,8 @@ impl<J> InFlight<J> {
                 if undone.writing && state.unwritten > 0 {
                     return Some((state.begin_writing(), self.call_next(&mut state)));
                 }
+            } else if idle_for_long {
+                return None;
             } else {
                 (state, idle_for_long) = self.idle(state);
                 may_read = false;
@@ -353,8 +290,7 @@ impl<J> InFlight<J> {
             if undone.requests {
                 state.hands = 2 * state.busy.max(self.limits.short);
             }
-            let no_more_will_come = state.closed && state.waiting.is_empty();
-            if undone != Undone::default() || state.begun == before || no_more_will_come {
+            if undone != Undone::default() || state.begun == before || state.is_over() {
                 state.watched = false;
                 return (state, undone);
             }
@@ -365,10 +301,9 @@ impl<J> InFlight<J> {
     fn idle<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, bool) {
         let stays = state.idle == 0;
         state.idle += 1;
-        let idle_for_long;
+        let mut idle_for_long = false;
         if stays {
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            idle_for_long = false;
         } else {
             let (guard, wait) = self.work.wait_timeout(state, IDLE_TIME).unwrap_or_else(PoisonError::into_inner);
             (state, idle_for_long) = (guard, wait.timed_out());
@@ -417,8 +352,7 @@ impl<J> InFlight<J> {
 /// How long a worker waits for something to do before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// What a request may take before others are begun beside it; less than anybody notices, and seldom enough to look that
-/// often.
+/// What may take so long before something else is begun beside it.
 const TICK: Duration = Duration::from_millis(1);
 
 /// Answers that are written at once while there is more to do: a client that sleeps is not woken for each of them.
@@ -432,6 +366,10 @@ impl<J> State<J> {
         self.busy += 1;
         self.begun.requests += 1;
         Some((ticket, request))
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed && self.waiting.is_empty()
     }
 
     fn begin_writing(&mut self) -> Turn<J> {

@@ -4,6 +4,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
+    time::Instant,
 };
 
 use super::*;
