@@ -18,8 +18,6 @@ use crate::{CancelToken, server::method::RequestId};
 /// and reads on afterwards; another worker is called at once only when several wait. But nothing may have to wait for a
 /// request that takes long, be it reading, writing or a request: whenever there is something to do, one worker
 /// [watches](Self::watch), and begins what nobody else has begun for a [`TICK`].
-///
-/// `J` is whatever is needed to carry a request out.
 pub(super) struct InFlight<J> {
     state: Mutex<State<J>>,
     /// For idle workers: one is called, or no more will come.
@@ -149,10 +147,10 @@ impl<J> InFlight<J> {
             if self.is_anything_to_do(&state) && !state.watched {
                 let undone;
                 (state, undone) = self.watch(state);
-                if undone.reading && self.can_read(&state) {
+                if undone.reading {
                     return Some((state.begin_reading(), self.call_next(&mut state)));
                 }
-                if undone.writing && state.unwritten > 0 {
+                if undone.writing {
                     return Some((state.begin_writing(), self.call_next(&mut state)));
                 }
             } else if idle_for_long {
@@ -299,10 +297,9 @@ impl<J> InFlight<J> {
 
     /// Waits for a call; whether none has come for long. One worker stays.
     fn idle<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, bool) {
-        let stays = state.idle == 0;
         state.idle += 1;
         let mut idle_for_long = false;
-        if stays {
+        if state.idle == 1 {
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         } else {
             let (guard, wait) = self.work.wait_timeout(state, IDLE_TIME).unwrap_or_else(PoisonError::into_inner);
@@ -331,7 +328,6 @@ impl<J> InFlight<J> {
         !over && state.waiting_bytes < self.limits.waiting_bytes
     }
 
-    /// The end of the session is all that waits for this.
     fn tell_fewer(&self, state: &State<J>) {
         if state.closed {
             self.fewer.notify_all();

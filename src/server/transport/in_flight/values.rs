@@ -14,7 +14,7 @@ pub struct Limits {
     pub waiting_bytes: usize,
 }
 
-/// A request that waits.
+/// A request that waits; `J` is whatever is needed to carry it out.
 pub struct Waiting<J> {
     pub asked: Asked,
     pub cancel: CancelToken,
