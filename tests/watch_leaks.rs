@@ -63,7 +63,7 @@ fn watching(backend: Backend, dir: &Path) -> Watcher {
     watcher
 }
 
-/// notify's thread lets go of everything before the drop returns, but needs a moment more to be gone.
+/// A poll lets go of everything before the drop returns, but its thread needs a moment more to be gone.
 fn wait_for_threads_to_end(at_most: usize) {
     // The harness's main thread and this test's are always there.
     until("threads have ended", || count("/proc/self/task") <= at_most.max(2));
@@ -87,7 +87,7 @@ fn wake_ups() -> Vec<String> {
     for task in fs::read_dir("/proc/self/task").unwrap() {
         let task = task.unwrap().path();
         let name = fs::read_to_string(task.join("comm")).unwrap();
-        if name.starts_with("ploke-watch") || name.starts_with("notify") {
+        if name.starts_with("ploke-watch") || name.starts_with("ploke-io-inotif") {
             let status = fs::read_to_string(task.join("status")).unwrap();
             let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
             counts.push(format!("{} {line}", name.trim()));

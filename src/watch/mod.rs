@@ -14,6 +14,8 @@
 mod debounce;
 mod echo;
 mod inbox;
+#[cfg(target_os = "linux")]
+mod inotify;
 mod intake;
 mod probe;
 mod rules;

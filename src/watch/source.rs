@@ -1,4 +1,5 @@
-//! The one place that talks to notify: asks for watches, and translates what comes back.
+//! The one place that asks the system for watches, and translates what comes back: on Linux inotify for the native
+//! backend, else notify.
 
 use std::{
     fmt,
@@ -8,22 +9,30 @@ use std::{
 };
 
 use notify::{
-    Config, ErrorKind, Event, EventHandler, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode,
+    Config, ErrorKind, Event, EventHandler, EventKind, PollWatcher, RecursiveMode,
     event::{MetadataKind, ModifyKind, RenameMode},
 };
 
+#[cfg(target_os = "linux")]
+use super::inotify::Inotify;
 use super::{
     Backend, WatchError,
     inbox::{Inbox, Raw},
     probe,
 };
 
-/// An open source of raw events; dropping it ends notify's thread.
+/// An open source of raw events; dropping it ends its thread.
 pub(super) struct Source {
-    watcher: Option<Box<dyn notify::Watcher + Send>>,
+    watcher: Option<Watcher>,
     reach: Reach,
     /// Disconnected as soon as notify's thread has let go of its handler, which is the last thing it does.
     ended: mpsc::Receiver<()>,
+}
+
+enum Watcher {
+    #[cfg(target_os = "linux")]
+    Inotify(Inotify),
+    Notify(Box<dyn notify::Watcher + Send>),
 }
 
 /// How far one watch reaches.
@@ -32,6 +41,7 @@ pub(super) enum Reach {
     /// A directory and what lies directly in it.
     Directory,
     /// A directory and all below it.
+    #[cfg_attr(target_os = "linux", allow(dead_code))]
     Tree,
 }
 
@@ -45,11 +55,6 @@ pub(super) enum WatchFailure {
     Other(String),
 }
 
-/// notify's own recursion is not used where each directory needs a watch of its own: it walks into what is ignored, and
-/// what is made in a new directory before its watch exists is lost. Polling is done per directory for the first reason.
-const NATIVE_REACH: Reach =
-    if cfg!(any(target_os = "linux", target_os = "android")) { Reach::Directory } else { Reach::Tree };
-
 /// A poll that is reading a large file ends only after it; the process need not wait for that.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
@@ -62,13 +67,21 @@ impl Source {
             .with_compare_contents(true);
         let (alive, ended) = mpsc::channel();
         let handler = Handler { inbox: inbox.clone(), left: None, _alive: alive };
-        let (watcher, reach): (Box<dyn notify::Watcher + Send>, _) = match backend {
+        let (watcher, reach) = match backend {
+            #[cfg(target_os = "linux")]
             Backend::Native => {
-                let watcher = <RecommendedWatcher as notify::Watcher>::new(handler, config);
-                (Box::new(watcher.map_err(WatchError::Source)?), NATIVE_REACH)
+                let inotify = Inotify::start(inbox.clone()).map_err(|error| WatchError::Source(error.into()))?;
+                (Watcher::Inotify(inotify), Reach::Directory)
             }
+            #[cfg(not(target_os = "linux"))]
+            Backend::Native => {
+                let watcher = <notify::RecommendedWatcher as notify::Watcher>::new(handler, config);
+                (Watcher::Notify(Box::new(watcher.map_err(WatchError::Source)?)), Reach::Tree)
+            }
+            // Per directory, because notify's own recursion walks into what is ignored.
             Backend::Poll => {
-                (Box::new(PollWatcher::new(handler, config).map_err(WatchError::Source)?), Reach::Directory)
+                let watcher = PollWatcher::new(handler, config).map_err(WatchError::Source)?;
+                (Watcher::Notify(Box::new(watcher)), Reach::Directory)
             }
         };
         Ok(Self { watcher: Some(watcher), reach, ended })
@@ -76,7 +89,7 @@ impl Source {
 
     #[cfg(test)]
     pub fn of(watcher: Box<dyn notify::Watcher + Send>) -> Self {
-        Self { watcher: Some(watcher), reach: Reach::Directory, ended: mpsc::channel().1 }
+        Self { watcher: Some(Watcher::Notify(watcher)), reach: Reach::Directory, ended: mpsc::channel().1 }
     }
 
     pub fn reach(&self) -> Reach {
@@ -85,7 +98,12 @@ impl Source {
 
     /// Watches a directory, which must not be watched yet.
     pub fn watch(&mut self, directory: &Path) -> Result<(), WatchFailure> {
-        let Some(watcher) = &mut self.watcher else { return Ok(()) };
+        let watcher = match &mut self.watcher {
+            #[cfg(target_os = "linux")]
+            Some(Watcher::Inotify(inotify)) => return inotify.watch(directory),
+            Some(Watcher::Notify(watcher)) => watcher,
+            None => return Ok(()),
+        };
         let mode = match self.reach {
             Reach::Directory => RecursiveMode::NonRecursive,
             Reach::Tree => RecursiveMode::Recursive,
@@ -101,7 +119,13 @@ impl Source {
 
     /// Makes sure that this directory is not watched.
     pub fn unwatch(&mut self, directory: &Path) {
-        if let Some(Err(error)) = self.watcher.as_mut().map(|watcher| watcher.unwatch(directory)) {
+        let removed = match &mut self.watcher {
+            #[cfg(target_os = "linux")]
+            Some(Watcher::Inotify(inotify)) => return inotify.unwatch(directory),
+            Some(Watcher::Notify(watcher)) => watcher.unwatch(directory),
+            None => return,
+        };
+        if let Err(error) = removed {
             // The usual case: the watch went with its directory.
             tracing::trace!(%error, "no watch to remove");
         }
@@ -178,9 +202,6 @@ impl Handler {
             EventKind::Access(_) => return,
             EventKind::Create(_) => Raw::Created(path),
             EventKind::Remove(_) => Raw::Removed(path),
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)) if SELF_EVENTS && mark.is_none() => {
-                Raw::SelfGone(path)
-            }
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
                 self.left = Some((mark, path.clone()));
                 Raw::Left(path, SystemTime::now())
@@ -199,9 +220,6 @@ impl Handler {
         self.inbox.event(raw);
     }
 }
-
-/// inotify tells a watched directory's own renaming without a mark, its parent's view of it with one.
-const SELF_EVENTS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 fn failure(error: notify::Error) -> Vec<Raw> {
     if error.paths.is_empty() {
