@@ -8,6 +8,8 @@
 //! Not guaranteed: changes made before the state is [`WatchState::Watching`] or [`WatchState::Polling`] may go
 //! unreported; changes of mode, owner or times are not changes of a file; a file written through a memory map, or by
 //! another machine on a network file system, is seen only by polling. Polling sees what differs between two looks.
+//! What others do to a path between two polls after our own write of it is told as a modification, and not at all where
+//! it leaves what we ourselves had left there at one of these looks or later.
 //! Where a directory is moved and another one with files of the same names is made in its place within the moment it
 //! takes an event to come in, the hash told for one of them may be that of its namesake.
 

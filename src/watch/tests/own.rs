@@ -53,6 +53,21 @@ fn several_own_changes_in_a_row_on_one_path_are_not_told() {
 }
 
 #[test]
+fn the_old_content_leaving_in_an_exchange_is_not_taken_for_a_deletion_that_is_only_announced() {
+    let field = Field::with(WatchConfig::default(), |dir| fs::write(dir.join("a"), "old").unwrap());
+    let temp = field.temp("a");
+    fs::write(&temp, "new").unwrap();
+    field.announce("a", Some("new"));
+    field.announce("a", None);
+    exchange(&temp, &field.path("a"));
+    assert_eq!(field.reports(), NOTHING);
+    fs::remove_file(&temp).unwrap();
+    field.withdraw("a", None);
+    field.remove("a");
+    assert_eq!(field.reports(), ["deleted a"]);
+}
+
+#[test]
 fn an_outside_change_right_after_an_own_one_is_told_as_one_to_what_we_left() {
     for wait in [false, true] {
         let field = Field::with(WatchConfig::default(), |dir| {
