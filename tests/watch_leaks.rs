@@ -45,7 +45,7 @@ fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
     assert_eq!(count("/proc/self/fd"), descriptors, "managers");
 
     let watcher = watching(Backend::Native, dir.path());
-    watcher.expect_write(&dir.path().join("x"), ploke_io::hash::ContentHash::of(b"x"));
+    watcher.expect_write(&dir.path().join("x"), Some(ploke_io::hash::ContentHash::of(b"x")));
     assert_nothing_runs();
 }
 

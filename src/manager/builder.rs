@@ -225,15 +225,15 @@ impl Observer for Watching {
         }
     }
 
-    /// The watcher knows the echo of a write by its content.
+    /// The watcher knows the echo of a write by what it leaves behind.
     fn will_write(&self, path: &Path, content: Option<ContentHash>) {
-        if let (Some(watcher), Some(content)) = (self.watcher.upgrade(), content) {
+        if let Some(watcher) = self.watcher.upgrade() {
             watcher.expect_write(path, content);
         }
     }
 
     fn did_not_write(&self, path: &Path, content: Option<ContentHash>) {
-        if let (Some(watcher), Some(content)) = (self.watcher.upgrade(), content) {
+        if let Some(watcher) = self.watcher.upgrade() {
             watcher.withdraw_write(path, content);
         }
     }

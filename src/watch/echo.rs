@@ -1,17 +1,19 @@
-//! Recognises own writes by what was written.
+//! Recognises own writes, deletions and renames by what they leave behind.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use super::probe::Found;
 use crate::hash::ContentHash;
 
 /// What was written by us and may still come back as an event; owns no clock.
 ///
 /// An entry that has gone (too old, or one too many) makes an echo look like a change from outside. It never does the
-/// opposite: what hides a change is only that the file holds what was written.
+/// opposite: what hides a change is only that the path holds what was written, or nothing where nothing was to be.
 #[derive(Debug)]
 pub(super) struct Echo {
     /// How long an entry is kept after its last use.
@@ -32,9 +34,14 @@ struct Own {
 #[derive(Debug)]
 struct Write {
     number: u64,
-    content: ContentHash,
+    /// What a look at the path finds after it.
+    leaves: Found,
     /// It is known to be on disk, or to have been there.
     landed: bool,
+    /// Its event has come, or is not needed any more.
+    seen: bool,
+    /// [`Echo::news`] has told of it.
+    heard: bool,
 }
 
 /// What had landed at a moment before the disk was looked at.
@@ -48,8 +55,10 @@ impl Echo {
         Self { keep, files: HashMap::new(), by_use: BTreeMap::new(), next_number: 0 }
     }
 
-    /// Announces a write; `true` if nothing was expected before.
-    pub fn expect(&mut self, path: &Path, content: ContentHash, now: Instant) -> bool {
+    /// Announces a write, or with `None` that there will be nothing; `true` if nothing was expected before.
+    ///
+    /// One path is written by one at a time, so whatever was announced for it before has landed.
+    pub fn expect(&mut self, path: &Path, content: Option<ContentHash>, now: Instant) -> bool {
         let was_empty = self.files.is_empty();
         if self.files.len() >= MOST_FILES && !self.files.contains_key(path) {
             if let Some((_, (_, oldest))) = self.by_use.pop_first() {
@@ -58,26 +67,43 @@ impl Echo {
         }
         let number = self.number();
         let own = self.files.entry(path.to_path_buf()).or_insert(Own { last_use: number, writes: Vec::new() });
-        own.writes.push(Write { number, content, landed: false });
+        own.writes.iter_mut().for_each(|write| write.landed = true);
+        own.writes.push(Write { number, leaves: leaves(content), landed: false, seen: false, heard: false });
         self.used(path, now);
         was_empty
     }
 
-    /// The latest write of this content to this file did not happen.
-    pub fn withdraw(&mut self, path: &Path, content: ContentHash) {
+    /// The latest write of this content to this file did not happen, or was taken back.
+    pub fn withdraw(&mut self, path: &Path, content: Option<ContentHash>) {
         let Some(own) = self.files.get_mut(path) else { return };
-        if let Some(position) = own.writes.iter().rposition(|write| write.content == content && !write.landed) {
+        if let Some(position) = own.writes.iter().rposition(|write| write.leaves == leaves(content)) {
             own.writes.remove(position);
         }
         self.drop_if_empty(path);
     }
 
     /// An event said that one of our temporary files has become this file.
-    pub fn land(&mut self, path: &Path) {
-        if let Some(write) = self.files.get_mut(path).and_then(|own| own.writes.iter_mut().find(|write| !write.landed))
-        {
-            write.landed = true;
+    pub fn arrived(&mut self, path: &Path) {
+        self.land(path, |leaves| leaves != Found::NoFile);
+    }
+
+    /// An event said that this file has become one of our temporary files.
+    pub fn left(&mut self, path: &Path) {
+        self.land(path, |leaves| leaves == Found::NoFile);
+    }
+
+    /// An event said that a file was renamed, by us if both ends were announced.
+    pub fn renamed(&mut self, from: &Path, to: &Path) {
+        if self.awaits(from, |leaves| leaves == Found::NoFile) && self.awaits(to, |leaves| leaves != Found::NoFile) {
+            self.left(from);
+            self.arrived(to);
         }
+    }
+
+    /// Whether a file is there by the latest write that has landed; told once for each write.
+    pub fn news(&mut self, path: &Path) -> Option<bool> {
+        let latest = self.files.get_mut(path)?.writes.iter_mut().rfind(|write| write.landed)?;
+        (!mem::replace(&mut latest.heard, true)).then_some(latest.leaves != Found::NoFile)
     }
 
     /// To be asked before the disk is looked at.
@@ -86,20 +112,21 @@ impl Echo {
         Landed(own.and_then(|own| own.writes.iter().rfind(|write| write.landed)).map(|write| write.number))
     }
 
-    /// Whether what was found at the path, if there was a file with a known hash, is what we wrote there last.
+    /// Whether what was found at the path is what we left there last; a file without a known hash never is.
     ///
     /// Something else that is found after a write has landed has replaced it: then finding that write's content again
     /// means that somebody else has written it.
-    pub fn is_own(&mut self, path: &Path, found: Option<ContentHash>, before: Landed, now: Instant) -> bool {
+    pub fn is_own(&mut self, path: &Path, found: Found, before: Landed, now: Instant) -> bool {
         let Some(own) = self.files.get_mut(path) else { return false };
         if let Some(landed) = before.0 {
             own.writes.retain(|write| write.number >= landed);
         }
-        let position = own.writes.iter().position(|write| found == Some(write.content));
+        let position = own.writes.iter().position(|write| found == write.leaves);
         match position {
             Some(position) => {
                 own.writes.drain(..position);
-                own.writes[0].landed = true;
+                let write = &mut own.writes[0];
+                (write.landed, write.seen, write.heard) = (true, true, true);
                 self.used(path, now);
                 true
             }
@@ -128,6 +155,20 @@ impl Echo {
         self.by_use.values().next().map(|(used, _)| *used + self.keep)
     }
 
+    /// The events of one path come in order, so that with this one those before it have come or never will.
+    fn land(&mut self, path: &Path, is_it: fn(Found) -> bool) {
+        let Some(own) = self.files.get_mut(path) else { return };
+        if let Some(position) = own.writes.iter().position(|write| !write.seen && is_it(write.leaves)) {
+            for write in &mut own.writes[..=position] {
+                (write.landed, write.seen) = (true, true);
+            }
+        }
+    }
+
+    fn awaits(&self, path: &Path, is_it: fn(Found) -> bool) -> bool {
+        self.files.get(path).is_some_and(|own| own.writes.iter().any(|write| !write.seen && is_it(write.leaves)))
+    }
+
     fn used(&mut self, path: &Path, now: Instant) {
         let number = self.number();
         if let Some(own) = self.files.get_mut(path) {
@@ -148,6 +189,10 @@ impl Echo {
         self.next_number += 1;
         self.next_number
     }
+}
+
+fn leaves(content: Option<ContentHash>) -> Found {
+    content.map_or(Found::NoFile, |hash| Found::File(Some(hash)))
 }
 
 #[cfg(test)]
@@ -174,7 +219,7 @@ mod tests {
     fn going_back_and_forth_between_own_contents_is_recognised() {
         let mut echo = expecting(&["A", "B", "A"]);
         for _ in 0..3 {
-            echo.land(path());
+            echo.arrived(path());
         }
         assert!(sees(&mut echo, "A", 0));
         assert!(!sees(&mut echo, "B", 0));
@@ -183,7 +228,7 @@ mod tests {
     #[test]
     fn another_content_is_from_outside_and_so_is_the_own_one_once_it_was_replaced() {
         let mut echo = expecting(&["A"]);
-        echo.land(path());
+        echo.arrived(path());
         assert!(!sees(&mut echo, "X", 0));
         assert!(!sees(&mut echo, "A", 0));
         assert!(echo.files.is_empty() && echo.by_use.is_empty());
@@ -193,7 +238,7 @@ mod tests {
     fn what_is_found_before_the_write_lands_does_not_use_it_up() {
         let mut echo = expecting(&["A"]);
         assert!(!sees(&mut echo, "X", 0));
-        echo.land(path());
+        echo.arrived(path());
         assert!(sees(&mut echo, "A", 0));
     }
 
@@ -201,16 +246,52 @@ mod tests {
     fn a_write_that_lands_while_the_disk_is_looked_at_is_not_used_up() {
         let mut echo = expecting(&["A"]);
         let before = echo.landed(path());
-        echo.land(path());
-        assert!(!echo.is_own(path(), Some(hash("X")), before, start()), "the look came before the landing");
+        echo.arrived(path());
+        assert!(!echo.is_own(path(), leaves(hash("X")), before, start()), "the look came before the landing");
         assert!(sees(&mut echo, "A", 0));
     }
 
     #[test]
-    fn a_deleted_file_and_one_without_hash_are_never_own() {
+    fn a_file_without_hash_is_never_own_and_a_missing_one_only_where_it_was_announced() {
         let mut echo = expecting(&["A"]);
-        let before = echo.landed(path());
-        assert!(!echo.is_own(path(), None, before, start()));
+        assert!(!sees_found(&mut echo, Found::File(None)));
+        assert!(!sees(&mut echo, GONE, 0));
+        let mut echo = expecting(&[GONE]);
+        assert!(!sees_found(&mut echo, Found::File(None)));
+        assert!(sees(&mut echo, GONE, 0));
+    }
+
+    #[test]
+    fn writing_and_deleting_the_same_again_and_again_is_recognised_without_any_events() {
+        let mut echo = expecting(&["A", GONE, "A", GONE]);
+        assert!(sees(&mut echo, GONE, 0));
+        assert!(!sees(&mut echo, "A", 0), "somebody else has made it");
+        assert!(!sees(&mut echo, GONE, 0), "and deleted it");
+    }
+
+    #[test]
+    fn only_the_announcement_of_the_next_write_or_an_event_says_that_one_has_landed() {
+        let mut echo = expecting(&["A"]);
+        assert_eq!(echo.news(path()), None);
+        echo.expect(path(), hash(GONE), start());
+        assert_eq!((echo.news(path()), echo.news(path())), (Some(true), None), "told once");
+        echo.arrived(path());
+        assert_eq!(echo.news(path()), None, "the event is that of the first");
+        echo.left(path());
+        assert_eq!(echo.news(path()), Some(false));
+    }
+
+    #[test]
+    fn a_rename_lands_only_if_both_ends_were_announced() {
+        let other = Path::new("/r/b");
+        let mut echo = expecting(&[GONE]);
+        echo.renamed(path(), other);
+        assert_eq!(echo.news(path()), None);
+        echo.expect(other, hash("A"), start());
+        echo.renamed(other, path());
+        assert_eq!((echo.news(path()), echo.news(other)), (None, None), "the other way round");
+        echo.renamed(path(), other);
+        assert_eq!((echo.news(path()), echo.news(other)), (Some(false), Some(true)));
     }
 
     #[test]
@@ -218,13 +299,21 @@ mod tests {
         let mut echo = expecting(&["A", "B"]);
         echo.withdraw(path(), hash("B"));
         assert!(sees(&mut echo, "A", 0));
-        echo.withdraw(path(), hash("A"));
-        assert!(sees(&mut echo, "A", 0), "a write that was seen did happen");
         assert!(!sees(&mut echo, "B", 0));
 
         let mut echo = expecting(&["A"]);
         echo.withdraw(path(), hash("A"));
         assert!(echo.files.is_empty() && echo.by_use.is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_back_after_it_was_seen_is_from_outside_when_it_comes_again() {
+        for content in ["A", GONE] {
+            let mut echo = expecting(&[content]);
+            assert!(sees(&mut echo, content, 0));
+            echo.withdraw(path(), hash(content));
+            assert!(!sees(&mut echo, content, 0));
+        }
     }
 
     #[test]
@@ -260,15 +349,23 @@ mod tests {
         let now = start() + Duration::from_secs(after_seconds);
         echo.expire(now);
         let before = echo.landed(path());
-        echo.is_own(path(), Some(hash(content)), before, now)
+        echo.is_own(path(), leaves(hash(content)), before, now)
+    }
+
+    fn sees_found(echo: &mut Echo, found: Found) -> bool {
+        let before = echo.landed(path());
+        echo.is_own(path(), found, before, start())
     }
 
     fn path() -> &'static Path {
         Path::new("/r/a")
     }
 
-    fn hash(content: &str) -> ContentHash {
-        ContentHash::of(content.as_bytes())
+    /// Stands for a file that is not there.
+    const GONE: &str = "-";
+
+    fn hash(content: &str) -> Option<ContentHash> {
+        (content != GONE).then(|| ContentHash::of(content.as_bytes()))
     }
 
     fn start() -> Instant {

@@ -17,6 +17,9 @@ use crate::temp_name::is_temp_name;
 /// A directory that was moved has not been watched since before its event came in; time stamps are this coarse and late.
 const BEFORE_MOVE: Duration = Duration::from_secs(1);
 
+/// Between the two moves of an exchange come only those of other threads.
+const MOST_ARRIVED: usize = 64;
+
 impl Worker {
     pub(super) fn intake(&mut self, raw: Raw, now: Instant) {
         match raw {
@@ -84,6 +87,7 @@ impl Worker {
     fn moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
         self.check_rules(&from, now);
         self.check_rules(&to, now);
+        self.land(&from, &to);
         let left = self.left.take().filter(|(path, _)| *path == from);
         if left.is_some() || probe::is_directory(&to) {
             if !self.covers_directory(&to) {
@@ -102,11 +106,24 @@ impl Worker {
             if self.covers_file(&from) {
                 self.debouncer.push(Change::Moved { from, to }, now);
             } else {
-                if from.file_name().is_some_and(is_temp_name) {
-                    self.shared.echo().land(&to);
-                }
                 self.debouncer.push(Change::Appeared(to), now);
             }
+        }
+    }
+
+    /// Knows an own write, deletion or rename by its move.
+    fn land(&mut self, from: &Path, to: &Path) {
+        let is_temp = |path: &Path| path.file_name().is_some_and(is_temp_name);
+        if is_temp(from) {
+            self.shared.echo().arrived(to);
+            self.arrived.truncate(MOST_ARRIVED - 1);
+            self.arrived.push_front(from.to_path_buf());
+        } else if !is_temp(to) {
+            self.shared.echo().renamed(from, to);
+        } else if let Some(position) = self.arrived.iter().position(|temp| temp == to) {
+            self.arrived.remove(position);
+        } else {
+            self.shared.echo().left(from);
         }
     }
 

@@ -8,6 +8,8 @@
 //! Not guaranteed: changes made before the state is [`WatchState::Watching`] or [`WatchState::Polling`] may go
 //! unreported; changes of mode, owner or times are not changes of a file; a file written through a memory map, or by
 //! another machine on a network file system, is seen only by polling. Polling sees what differs between two looks.
+//! What others do to a path between two polls after our own write of it is told as a modification, and not at all where
+//! it leaves what we ourselves had left there at one of these looks or later.
 //! Where a directory is moved and another one with files of the same names is made in its place within the moment it
 //! takes an event to come in, the hash told for one of them may be that of its namesake.
 
@@ -95,20 +97,24 @@ impl Watcher {
         self.inbox.command(Command::RemoveRoot(real_path.to_path_buf()));
     }
 
-    /// Announces an own write, before it can be seen: finding this content in that file will not be reported.
+    /// Announces an own write, before it can be seen: finding this content in that file will not be reported. `None`
+    /// announces that there will be no file; a rename is that at the old path, and its content at the new one.
     ///
-    /// Own writes are recognised by their content alone. An echo that arrives more than a minute (and two polls) after
+    /// Announcements for one path come one after the other, each when the one before has happened or was withdrawn.
+    /// Own writes are recognised by what they leave behind alone. An echo that arrives more than a minute (and two polls) after
     /// the last own write of its file, or after 65,536 other files were written, is reported as a change from outside:
     /// then one change is told twice, but none is ever lost. Files above `max_file_bytes` are not recognised.
-    pub fn expect_write(&self, real_path: &Path, content: ContentHash) {
+    pub fn expect_write(&self, real_path: &Path, content: Option<ContentHash>) {
         let was_empty = self.shared.echo().expect(real_path, content, Instant::now());
         if was_empty {
             self.inbox.wake();
         }
     }
 
-    /// Takes back an announcement: the write did not happen.
-    pub fn withdraw_write(&self, real_path: &Path, content: ContentHash) {
+    /// Takes back an announcement: the write did not happen, or was taken back.
+    ///
+    /// What is taken back after it could be seen may be reported as modified, with the hash of what is there again.
+    pub fn withdraw_write(&self, real_path: &Path, content: Option<ContentHash>) {
         self.shared.echo().withdraw(real_path, content);
     }
 

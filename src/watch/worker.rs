@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub(super) told: Told,
     /// The directory that was moved away last, and when.
     pub(super) left: Option<(PathBuf, SystemTime)>,
+    /// Temporary files that have lately become files; one that such a file becomes again has been exchanged with it.
+    pub(super) arrived: VecDeque<PathBuf>,
     sink: Box<dyn Fn(FileEventBatch) + Send>,
     backend: Backend,
     max_file_bytes: u64,
@@ -90,6 +92,7 @@ impl Worker {
             debouncer: Debouncer::new(config.debounce),
             told: Told::default(),
             left: None,
+            arrived: VecDeque::new(),
             sink,
             backend: config.backend,
             max_file_bytes: config.max_file_bytes,
@@ -217,6 +220,10 @@ impl Worker {
     fn settle(&mut self, change: FileChange) -> Option<FileChangeEvent> {
         // Its root may have gone since.
         self.rules.root_of(&change.path)?;
+        self.hear_of_own(&change.path);
+        if let Some(from) = &change.from {
+            self.hear_of_own(from);
+        }
         let landed = self.shared.echo().landed(&change.path);
         let needs_hash = change.touched || self.told.knows(&change.path) != Some(true);
         let found = if needs_hash {
@@ -226,18 +233,33 @@ impl Worker {
         } else {
             Found::NoFile
         };
+        let own = needs_hash && self.shared.echo().is_own(&change.path, found, landed, Instant::now());
+        let net = settle_file(&change, found != Found::NoFile, &mut self.told, &OnDisk)?;
         let hash = match found {
             Found::File(hash) => hash,
             Found::NoFile => None,
         };
-        let net = settle_file(&change, found != Found::NoFile, &mut self.told, &OnDisk)?;
-        let own = self.shared.echo().is_own(&change.path, hash, landed, Instant::now());
         match net {
             // What we wrote is told by the one who wrote it, but not that the file moved away under our hands.
-            Net::Renamed { from } if own => Some(event(from, Net::Deleted)),
+            Net::Renamed { from } if own => (!self.is_own_absence(&from)).then(|| event(from, Net::Deleted)),
             _ if own => None,
             net => Some(FileChangeEvent { content_hash: hash, ..event(change.path, net) }),
         }
+    }
+
+    /// Counts what requests have told of this path as told.
+    fn hear_of_own(&mut self, path: &Path) {
+        match self.shared.echo().news(path) {
+            Some(true) => self.told.insert(path),
+            Some(false) => self.told.remove(path),
+            None => {}
+        }
+    }
+
+    fn is_own_absence(&self, path: &Path) -> bool {
+        let mut echo = self.shared.echo();
+        let landed = echo.landed(path);
+        echo.is_own(path, Found::NoFile, landed, Instant::now())
     }
 
     fn publish(&self) {

@@ -67,8 +67,8 @@ fn an_own_write_is_not_told_again_and_an_outside_write_right_after_it_is() {
 #[test]
 fn a_withdrawn_write_hides_nothing() {
     let field = Field::new();
-    field.watcher.expect_write(&field.path("a"), ContentHash::of(b"x"));
-    field.watcher.withdraw_write(&field.path("a"), ContentHash::of(b"x"));
+    field.announce("a", Some("x"));
+    field.withdraw("a", Some("x"));
     field.write("a", "x");
     assert_eq!(field.reports(), ["created a"]);
 }

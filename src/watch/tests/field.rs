@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use super::{LIMIT, describe, until};
@@ -75,8 +76,58 @@ impl Field {
         let path = self.path(name);
         let temp = path.with_file_name(crate::temp_name::TempNames::new().next(None));
         fs::write(&temp, content).unwrap();
-        self.watcher.expect_write(&path, ContentHash::of(content.as_bytes()));
+        self.watcher.expect_write(&path, Some(ContentHash::of(content.as_bytes())));
         fs::rename(&temp, &path).unwrap();
+    }
+
+    /// Exchanges the new content with what is there in one step, then removes what was there.
+    pub fn own_exchange(&self, name: &str, content: &str) {
+        let temp = self.temp(name);
+        fs::write(&temp, content).unwrap();
+        self.announce(name, Some(content));
+        exchange(&temp, &self.path(name));
+        fs::remove_file(&temp).unwrap();
+    }
+
+    /// Moves the file aside and removes it there.
+    pub fn own_delete(&self, name: &str) {
+        let temp = self.temp(name);
+        self.announce(name, None);
+        fs::rename(self.path(name), &temp).unwrap();
+        fs::remove_file(&temp).unwrap();
+    }
+
+    /// Renames a file to a name that is free.
+    pub fn own_rename(&self, from: &str, to: &str) {
+        let content = fs::read_to_string(self.path(from)).unwrap();
+        self.announce(from, None);
+        self.announce(to, Some(&content));
+        let (from, to) = (self.path(from), self.path(to));
+        renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).unwrap();
+    }
+
+    /// Renames a file over another one, which is moved aside and removed.
+    pub fn own_rename_over(&self, from: &str, to: &str) {
+        let content = fs::read_to_string(self.path(from)).unwrap();
+        let temp = self.temp(from);
+        self.announce(from, None);
+        self.announce(to, Some(&content));
+        exchange(&self.path(from), &self.path(to));
+        fs::rename(self.path(from), &temp).unwrap();
+        fs::remove_file(&temp).unwrap();
+    }
+
+    pub fn announce(&self, name: &str, content: Option<&str>) {
+        self.watcher.expect_write(&self.path(name), content.map(|content| ContentHash::of(content.as_bytes())));
+    }
+
+    pub fn withdraw(&self, name: &str, content: Option<&str>) {
+        self.watcher.withdraw_write(&self.path(name), content.map(|content| ContentHash::of(content.as_bytes())));
+    }
+
+    /// A name for a temporary file beside this one.
+    pub fn temp(&self, name: &str) -> PathBuf {
+        self.path(name).with_file_name(crate::temp_name::new_temp_name())
     }
 
     /// Everything reported until a change of the file `name`, which every test writes last, in readable lines.
@@ -106,4 +157,9 @@ impl Field {
         assert_eq!(change.origin, None, "the watcher knows of no requests");
         describe(change, self.dir.path())
     }
+}
+
+/// Lets two files change places in one step.
+pub fn exchange(a: &Path, b: &Path) {
+    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).unwrap();
 }

@@ -8,6 +8,8 @@ mod failures;
 mod field;
 mod model;
 #[cfg(target_os = "linux")]
+mod own;
+#[cfg(target_os = "linux")]
 mod random;
 mod tables;
 mod world;
