@@ -127,7 +127,7 @@ impl Field {
 
     /// A name for a temporary file beside this one.
     pub fn temp(&self, name: &str) -> PathBuf {
-        self.path(name).with_file_name(crate::temp_name::new_temp_name())
+        self.path(name).with_file_name(crate::temp_name::TempNames::new().next(None))
     }
 
     /// Everything reported until a change of the file `name`, which every test writes last, in readable lines.
