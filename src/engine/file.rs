@@ -154,10 +154,10 @@ pub(super) fn hash_open_file(file: &File) -> io::Result<ContentHash> {
 
 /// Hashes as many bytes as the file is said to have; `None` if cancelled before.
 fn hash_pieces(mut file: &File, size: u64, cancel: &CancelToken) -> io::Result<Option<ContentHash>> {
-    let mut piece = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).max(1))];
-    let mut hasher = ContentHasher::new();
     // Files that are made up when they are read are said to be empty.
     let mut left = if size == 0 { u64::MAX } else { size };
+    let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
+    let mut hasher = ContentHasher::new();
     while left > 0 {
         if cancel.is_cancelled() {
             return Ok(None);
