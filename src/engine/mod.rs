@@ -8,7 +8,7 @@ mod faults;
 mod file;
 mod locks;
 mod os_locks;
-mod parallel;
+pub(crate) mod parallel;
 mod plan;
 #[cfg(test)]
 mod plan_model;

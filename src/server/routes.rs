@@ -71,7 +71,7 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
     match reply {
         Ok(Reply { result, changes }) => {
             // The changes have been made and must be told, whatever happens to the result.
-            let response = catch_unwind(AssertUnwindSafe(|| encode_result(&call.id, &result)))
+            let response = catch_unwind(AssertUnwindSafe(|| encode_response(&call.id, |to| M::encode(&result, to))))
                 .unwrap_or_else(|_| Err(RpcError::internal(format!("{}: encoding the result panicked", M::NAME))));
             Answer { changes, response }
         }
@@ -80,14 +80,22 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
 }
 
 pub(crate) fn encode_result(id: &RequestId, result: &impl Serialize) -> Result<Vec<u8>, RpcError> {
-    #[derive(Serialize)]
-    struct Response<'a, R> {
-        jsonrpc: &'static str,
-        id: &'a RequestId,
-        result: &'a R,
-    }
-    serde_json::to_vec(&Response { jsonrpc: "2.0", id, result })
-        .map_err(|error| RpcError::internal(format!("the result could not be encoded: {error}")))
+    encode_response(id, |to| serde_json::to_writer(to, result))
+}
+
+fn encode_response(
+    id: &RequestId,
+    encode_result: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
+) -> Result<Vec<u8>, RpcError> {
+    let encode = || {
+        let mut message = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+        serde_json::to_writer(&mut message, id)?;
+        message.extend(br#","result":"#);
+        encode_result(&mut message)?;
+        message.push(b'}');
+        Ok(message)
+    };
+    encode().map_err(|error: serde_json::Error| RpcError::internal(format!("the result could not be encoded: {error}")))
 }
 
 pub(crate) fn encode_error(id: &RequestId, error: &RpcError) -> Vec<u8> {

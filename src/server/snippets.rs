@@ -1,5 +1,7 @@
 //! `ploke/snippets`.
 
+use std::thread;
+
 use super::{
     convert,
     errors::refuse_cancelled,
@@ -7,7 +9,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    engine::{EmbeddingData, Snippet},
+    engine::{EmbeddingData, Snippet, parallel},
     error::IoError,
     protocol::{
         FileUri, snippets,
@@ -29,6 +31,40 @@ impl Method for Snippets {
         let outcomes = session.manager.snippets_within(session.max_message_bytes, &wanted, &call.cancel)?;
         refuse_cancelled(&outcomes)?;
         Ok(answer(asked, outcomes).into())
+    }
+
+    fn encode(result: &SnippetsResult, to: &mut Vec<u8>) -> serde_json::Result<()> {
+        let SnippetsResult { snippets } = result;
+        let bytes: usize = snippets.iter().map(text_bytes).sum();
+        if bytes < WORTH_A_THREAD {
+            return serde_json::to_writer(to, result);
+        }
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        // Small enough that all cores end at the same time.
+        let pieces: Vec<_> = snippets.chunks(snippets.len().div_ceil(8 * cores)).collect();
+        let encoded = parallel::map_waiting(&pieces, cores, serde_json::to_vec);
+        to.reserve(bytes + bytes / 2);
+        to.extend(br#"{"snippets":["#);
+        for (index, piece) in encoded.into_iter().enumerate() {
+            let piece = piece?;
+            if index > 0 {
+                to.push(b',');
+            }
+            // Without the brackets of the array that it is.
+            to.extend(&piece[1..piece.len() - 1]);
+        }
+        to.extend(b"]}");
+        Ok(())
+    }
+}
+
+/// Bytes of text that take much longer to encode than a thread to start.
+const WORTH_A_THREAD: usize = 256 << 10;
+
+fn text_bytes(snippet: &SnippetResult) -> usize {
+    match snippet {
+        SnippetResult::Ok(snippet) => snippet.text.len(),
+        SnippetResult::Error(_) => 0,
     }
 }
 
@@ -91,6 +127,18 @@ mod tests {
             content_hash: ContentHash::of(b"whole"),
             tracking_hash: None,
         }
+    }
+
+    #[test]
+    fn a_large_answer_is_encoded_as_a_small_one_would_be() {
+        let text = "line\n\"quoted\" é\u{1}\n".repeat(1000);
+        let outcome =
+            |n: i64| if n % 7 == 0 { Err(IoError::new("2", IoErrorKind::NotFound)) } else { Ok(snippet(&text)) };
+        let result = answer((0..100).map(asked).collect(), (0..100).map(outcome).collect());
+        let mut encoded = Vec::new();
+        Snippets::encode(&result, &mut encoded).unwrap();
+        assert!(encoded.len() > WORTH_A_THREAD);
+        assert_eq!(encoded, serde_json::to_vec(&result).unwrap());
     }
 
     #[test]

@@ -68,14 +68,14 @@ impl StateDir {
     /// Records a transaction. When this returns it is committed: whatever happens, its steps are done, if not by its
     /// owner then by the next start. After an error nothing is recorded.
     pub fn begin(&self, record: &Record, sync: bool) -> io::Result<OpenRecord> {
-        let name = OsString::from(format!("{}{RECORD}", Uuid::new_v4().simple()));
-        let file = self.disk.create(&self.transactions, &name, NewFileAccess::Private)?;
-        let record_file = OpenRecord { disk: self.disk.clone(), dir: self.transactions.clone(), name, file };
-        record_file.write(&record.encode(), sync).or_else(|error| {
-            record_file.remove()?;
+        let new_name = || OsString::from(format!("{}{RECORD}", Uuid::new_v4().simple()));
+        let (file, name) = create_locked(&*self.disk, &self.transactions, new_name)?;
+        let open = OpenRecord { disk: self.disk.clone(), dir: self.transactions.clone(), name, file };
+        open.write(&record.encode(), sync).or_else(|error| {
+            open.remove()?;
             Err(error)
         })?;
-        Ok(record_file)
+        Ok(open)
     }
 
     /// Says where a temporary file may stay behind if this process dies; once for each directory.
@@ -103,9 +103,6 @@ pub(crate) struct OpenRecord {
 
 impl OpenRecord {
     fn write(&self, bytes: &[u8], sync: bool) -> io::Result<()> {
-        if !lock_at(&self.file, &self.dir, &self.name)? {
-            return Err(io::Error::other("another process has taken the new record for an abandoned one"));
-        }
         write_all(&*self.disk, &self.file, bytes)?;
         if sync {
             self.disk.sync_file(&self.file)?;
@@ -125,6 +122,32 @@ impl OpenRecord {
     }
 }
 
+/// Makes a file that belongs to this process. A start that comes between making and locking it takes it for an abandoned
+/// one and removes it; then another one is made.
+fn create_locked(disk: &dyn Disk, dir: &Dir, name: impl Fn() -> OsString) -> io::Result<(File, OsString)> {
+    const ATTEMPTS: usize = 100;
+    for _ in 0..ATTEMPTS {
+        let name = name();
+        let file = match disk.create(dir, &name, NewFileAccess::Private) {
+            // It has been taken and is not removed yet.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                std::thread::yield_now();
+                continue;
+            }
+            file => file?,
+        };
+        match lock_at(&file, dir, &name) {
+            Ok(true) => return Ok((file, name)),
+            Ok(false) => {}
+            Err(error) => {
+                disk.remove(dir, &name)?;
+                return Err(error);
+            }
+        }
+    }
+    Err(io::Error::other("starting processes take each new file for an abandoned one"))
+}
+
 /// Takes the lock of an open file unless somebody else has it, or the file has been removed or moved meanwhile.
 fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
     if !try_lock(file)? {
@@ -138,5 +161,5 @@ fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -10,10 +10,10 @@ use std::{
 };
 
 use super::{
+    create_locked,
     encoding::{os_bytes, os_string},
-    lock_at,
 };
-use crate::disk::{Dir, Disk, NewFileAccess, write_all};
+use crate::disk::{Dir, Disk, write_all};
 
 /// The note of this session: a file with the directories it has made temporary files in, made with the first of them.
 pub(super) struct Temporaries {
@@ -70,16 +70,7 @@ impl Temporaries {
     }
 
     fn make(&self) -> io::Result<File> {
-        let file = self.disk.create(&self.dir, &self.name, NewFileAccess::Private)?;
-        match lock_at(&file, &self.dir, &self.name) {
-            Ok(true) => Ok(file),
-            result => {
-                // Under this name it could not be made again.
-                self.disk.remove(&self.dir, &self.name)?;
-                result?;
-                Err(io::Error::other("another process has taken the new note for an abandoned one"))
-            }
-        }
+        create_locked(&*self.disk, &self.dir, || self.name.clone()).map(|(file, _)| file)
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {

@@ -1,1 +1,352 @@
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    Action, Before, OldFile, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry, UndoLimits, UndoStep,
+    encoding::{DecodeError, Encoder, Kind},
+};
+use crate::{
+    disk::{Dir, OsDisk},
+    hash::ContentHash,
+    temp_name::TempNames,
+};
+
+const LIMITS: UndoLimits = UndoLimits { keep_bytes: 1000, keep_days: 1 };
+
+fn open(path: &Path) -> (StateDir, Arc<TempNames>) {
+    let names = Arc::new(TempNames::new());
+    (StateDir::open(path, Arc::new(OsDisk), LIMITS, names.clone()).unwrap(), names)
+}
+
+fn at(relative: impl AsRef<OsStr>) -> RecordedPath {
+    RecordedPath { root: "/r".into(), relative: PathBuf::from(relative.as_ref()) }
+}
+
+fn old_file(seconds: i64) -> OldFile {
+    let modified = match seconds {
+        0.. => SystemTime::UNIX_EPOCH + Duration::new(seconds.unsigned_abs(), 7),
+        _ => SystemTime::UNIX_EPOCH - Duration::new(seconds.unsigned_abs(), 7),
+    };
+    OldFile { device: 1, inode: u64::MAX, size: 3, modified, hash: ContentHash::of(b"old") }
+}
+
+fn every_action() -> Record {
+    let steps = [
+        Action::Write { old: None, new: b"new".to_vec(), temp: ".t".into() },
+        Action::Write { old: Some(old_file(-5)), new: Vec::new(), temp: OsStr::from_bytes(b"\xff").into() },
+        Action::WriteInPlace { old: old_file(0), old_content: b"old".to_vec(), new: b"newer".to_vec() },
+        Action::Delete { old: old_file(1 << 40), aside: ".a".into() },
+        Action::MoveFrom { from: at("b/c"), file: old_file(1), overwritten: None },
+        Action::MoveFrom { from: at(OsStr::from_bytes(b"\xfe/x")), file: old_file(1), overwritten: Some(old_file(2)) },
+    ];
+    let steps = steps.into_iter().map(|action| Step { at: at("a/b"), action }).collect();
+    Record { origin: Uuid::from_u128(5), steps }
+}
+
+fn every_undo_step() -> UndoEntry {
+    let before = || Some(Before { bytes: b"before".to_vec(), mode: 0o100_640 });
+    UndoEntry {
+        origin: Uuid::from_u128(6),
+        steps: vec![
+            UndoStep::Restore { at: at("a"), left: None, before: before() },
+            UndoStep::Restore { at: at("b"), left: Some(ContentHash::of(b"left")), before: None },
+            UndoStep::MoveBack { now_at: at("c"), was_at: at("d"), left: ContentHash::of(b"c"), overwritten: before() },
+        ],
+    }
+}
+
+#[test]
+fn what_was_encoded_is_decoded() {
+    assert_eq!(Record::decode(&every_action().encode()), Ok(every_action()));
+    assert_eq!(UndoEntry::decode(&every_undo_step().encode()), Ok(every_undo_step()));
+}
+
+#[test]
+fn what_is_cut_off_altered_or_of_another_kind_is_torn() {
+    let record = every_action().encode();
+    for length in 0..record.len() {
+        assert_eq!(Record::decode(&record[..length]), Err(DecodeError::Torn), "{length} bytes");
+    }
+    for index in 0..record.len() {
+        let mut altered = record.clone();
+        altered[index] ^= 0x10;
+        assert_eq!(Record::decode(&altered), Err(DecodeError::Torn), "byte {index}");
+    }
+    assert_eq!(Record::decode(&every_undo_step().encode()), Err(DecodeError::Torn));
+}
+
+proptest! {
+    /// With a right checksum, so that the fields themselves are read.
+    #[test]
+    fn no_bytes_make_decoding_panic(fields in prop::collection::vec(any::<u8>(), 0..200)) {
+        for kind in [Kind::Transaction, Kind::Undo] {
+            let mut encoder = Encoder::new(kind);
+            fields.iter().for_each(|byte| encoder.tag(*byte));
+            let bytes = encoder.finish();
+            if let Ok(record) = Record::decode(&bytes) {
+                prop_assert_eq!(record.encode(), bytes.clone());
+            }
+            if let Ok(entry) = UndoEntry::decode(&bytes) {
+                prop_assert_eq!(entry.encode(), bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_that_leads_out_of_its_root_is_not_accepted() {
+    for relative in ["../x", "a/../../x", "/x", ""] {
+        let step = Step { at: at(relative), action: Action::Write { old: None, new: Vec::new(), temp: ".t".into() } };
+        let record = Record { origin: Uuid::nil(), steps: vec![step] };
+        assert_eq!(Record::decode(&record.encode()), Err(DecodeError::Torn), "{relative:?}");
+    }
+}
+
+/// A root with the file `a`, and a state directory beside it.
+struct Scene {
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
+        fs::write(dir.path().join("root/a"), "old").unwrap();
+        Self { dir }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join("root")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// The record of a transaction that writes `new` to `a`.
+    fn record(&self) -> Record {
+        let stat = Dir::open_absolute(&self.root()).unwrap().stat("a".as_ref()).unwrap();
+        let old = Some(OldFile::new(&stat, ContentHash::of(b"old")));
+        let action = Action::Write { old, new: b"new".to_vec(), temp: ".none".into() };
+        let at = RecordedPath { root: self.root(), relative: "a".into() };
+        Record { origin: Uuid::from_u128(7), steps: vec![Step { at, action }] }
+    }
+
+    fn abandon(&self, content: &[u8]) {
+        open(&self.state());
+        fs::write(self.state().join("transactions/1.record"), content).unwrap();
+    }
+
+    fn content(&self) -> String {
+        fs::read_to_string(self.root().join("a")).unwrap()
+    }
+
+    fn records(&self) -> Vec<OsString> {
+        fs::read_dir(self.state().join("transactions")).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+}
+
+#[test]
+fn a_committed_transaction_is_finished_by_the_next_start() {
+    let scene = Scene::new();
+    drop(open(&scene.state()).0.begin(&scene.record(), true).unwrap());
+    let report = open(&scene.state()).0.recover();
+    let finished = vec![(Uuid::from_u128(7), vec![scene.root().join("a")])];
+    assert_eq!(report, RecoveryReport { finished, ..RecoveryReport::default() });
+    assert_eq!((scene.content().as_str(), scene.records().len()), ("new", 0));
+}
+
+#[test]
+fn the_transaction_of_a_process_that_lives_is_left_to_it() {
+    let scene = Scene::new();
+    let (state, _) = open(&scene.state());
+    let record = state.begin(&scene.record(), false).unwrap();
+    assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default());
+    assert_eq!(scene.content(), "old");
+    record.finish().unwrap();
+    assert_eq!(scene.records(), Vec::<OsString>::new());
+}
+
+#[test]
+fn of_several_that_start_at_once_one_finishes_a_transaction() {
+    for _ in 0..50 {
+        let scene = Scene::new();
+        drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
+        let reports: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&scene.state()).0.recover())).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert_eq!(reports.iter().map(|report| report.finished.len()).sum::<usize>(), 1, "{reports:?}");
+        assert!(reports.iter().all(|report| report.problems.is_empty() && report.left_alone.is_empty()), "{reports:?}");
+        assert_eq!(scene.content(), "new");
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_moved_aside_and_said_so() {
+    let newer = {
+        let mut bytes = Scene::new().record().encode();
+        bytes.truncate(bytes.len() - 32);
+        bytes[9..13].copy_from_slice(&2_u32.to_le_bytes());
+        let checksum = *blake3::hash(&bytes).as_bytes();
+        bytes.extend(checksum);
+        bytes
+    };
+    for (content, reason) in
+        [(&b"ploke-ioT torn"[..], "it is torn or damaged"), (&newer, "it was written by a newer version, in format 2")]
+    {
+        let scene = Scene::new();
+        scene.abandon(content);
+        let report = open(&scene.state()).0.recover();
+        let aside = scene.state().join("transactions/1.record.set-aside");
+        assert_eq!(report.set_aside, [(aside.clone(), reason.to_owned())]);
+        assert_eq!(fs::read(aside).unwrap(), content);
+        assert_eq!(scene.content(), "old");
+        assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default(), "it is told once");
+    }
+}
+
+#[test]
+fn a_record_that_was_never_written_is_removed() {
+    let scene = Scene::new();
+    scene.abandon(b"");
+    assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default());
+    assert_eq!(scene.records(), Vec::<OsString>::new());
+}
+
+#[test]
+fn a_target_that_is_neither_old_nor_new_is_left_alone() {
+    let scene = Scene::new();
+    let record = scene.record();
+    let mine = |scene: &Scene| fs::write(scene.root().join("a"), "mine").unwrap();
+    let replaced = |scene: &Scene| {
+        fs::remove_file(scene.root().join("a")).unwrap();
+        fs::write(scene.root().join("a"), "mine").unwrap();
+    };
+    drop(record);
+    for (how, content) in [(&mine as &dyn Fn(&Scene), "mine"), (&replaced, "mine")] {
+        let scene = Scene::new();
+        drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
+        how(&scene);
+        let report = open(&scene.state()).0.recover();
+        assert_eq!(report.left_alone.len(), 1, "{report:?}");
+        assert_eq!((scene.content().as_str(), scene.records().len()), (content, 0));
+    }
+}
+
+#[test]
+fn a_root_that_became_a_link_is_not_followed() {
+    let scene = Scene::new();
+    drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
+    let elsewhere = scene.dir.path().join("elsewhere");
+    fs::rename(scene.root(), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, scene.dir.path().join("root")).unwrap();
+    let report = open(&scene.state()).0.recover();
+    assert_eq!(report.left_alone.len(), 1, "{report:?}");
+    assert_eq!(fs::read_to_string(elsewhere.join("a")).unwrap(), "old");
+}
+
+#[test]
+fn a_root_that_is_not_there_may_come_back_and_the_record_waits_for_it() {
+    let scene = Scene::new();
+    drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
+    let away = scene.dir.path().join("away");
+    fs::rename(scene.root(), &away).unwrap();
+    assert_eq!(open(&scene.state()).0.recover().problems.len(), 1);
+    fs::rename(&away, scene.dir.path().join("root")).unwrap();
+    assert_eq!(open(&scene.state()).0.recover().finished.len(), 1);
+    assert_eq!(scene.content(), "new");
+}
+
+#[test]
+fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
+    let scene = Scene::new();
+    let (dead, dead_names) = open(&scene.state());
+    let (living, living_names) = open(&scene.state());
+    let [of_the_dead, of_the_living] = [(&dead, &dead_names), (&living, &living_names)].map(|(state, names)| {
+        state.note_temporaries(&scene.root(), false).unwrap();
+        let path = scene.root().join(names.next(None));
+        fs::write(&path, "").unwrap();
+        path
+    });
+    dead.left_behind();
+    drop(dead);
+    assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default());
+    assert!(!of_the_dead.exists() && of_the_living.exists());
+    drop(living);
+    assert_eq!(
+        fs::read_dir(scene.state().join("temporary")).unwrap().count(),
+        0,
+        "who ends in order takes its note along"
+    );
+}
+
+#[test]
+fn what_somebody_wrote_to_while_it_was_swapped_is_kept() {
+    let scene = Scene::new();
+    let (dead, names) = open(&scene.state());
+    dead.note_temporaries(&scene.root(), false).unwrap();
+    let stat = Dir::open_absolute(&scene.root()).unwrap().stat("a".as_ref()).unwrap();
+    let temp = scene.root().join(names.next(Some(&stat)));
+    fs::rename(scene.root().join("a"), &temp).unwrap();
+    fs::write(&temp, "old and more").unwrap();
+    dead.left_behind();
+    drop(dead);
+    let report = open(&scene.state()).0.recover();
+    assert_eq!(report.kept.len(), 1, "{report:?}");
+    assert_eq!(fs::read_to_string(&report.kept[0]).unwrap(), "old and more");
+    assert!(!temp.exists());
+}
+
+#[test]
+fn undo_entries_are_found_until_room_or_time_is_up() {
+    let scene = Scene::new();
+    let (state, _) = open(&scene.state());
+    let entry = |origin: u128, bytes: usize| UndoEntry {
+        origin: Uuid::from_u128(origin),
+        steps: vec![UndoStep::Restore {
+            at: at("a"),
+            left: None,
+            before: Some(Before { bytes: vec![0; bytes], mode: 0o644 }),
+        }],
+    };
+    let file = |origin: u128| scene.state().join(format!("undo/{}.undo", Uuid::from_u128(origin).simple()));
+    let age = |origin: u128, age: Duration| {
+        fs::File::options().write(true).open(file(origin)).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    };
+    let store = state.undo();
+    store.keep(&entry(1, 200)).unwrap();
+    age(1, Duration::from_secs(60));
+    store.keep(&entry(2, 200)).unwrap();
+    assert_eq!(store.find(Uuid::from_u128(1)).unwrap(), Some(entry(1, 200)));
+
+    store.keep(&entry(3, 500)).unwrap();
+    assert_eq!(store.find(Uuid::from_u128(1)).unwrap(), None, "the oldest went");
+    assert_eq!(store.find(Uuid::from_u128(3)).unwrap(), Some(entry(3, 500)));
+
+    assert!(store.keep(&entry(4, 1000)).unwrap_err().to_string().contains("undo.keepBytes is 1000"));
+    assert_eq!(store.find(Uuid::from_u128(3)).unwrap(), Some(entry(3, 500)), "nothing goes for what cannot be kept");
+
+    age(3, Duration::from_secs(25 * 60 * 60));
+    assert_eq!(store.find(Uuid::from_u128(3)).unwrap(), None, "too old");
+
+    fs::write(file(2), "torn").unwrap();
+    assert_eq!(store.find(Uuid::from_u128(2)).unwrap(), None);
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        store.keep(&entry(5, 1)).unwrap();
+        assert_eq!(file(5).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(scene.state().join("undo").metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
