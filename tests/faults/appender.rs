@@ -20,6 +20,7 @@ use crate::{
 
 const ATTEMPTS: usize = 600;
 const INTERVAL: Duration = Duration::from_millis(3);
+const HOLD_UP: Duration = Duration::from_millis(100);
 
 /// What can be lost is a line that is written to the old file after the new one has taken its place, by a program that had
 /// opened the old one before. How many that are is measured; that no other line is lost must hold.
@@ -62,12 +63,19 @@ fn no_line_is_lost_that_was_appended_to_a_new_content_that_is_taken_back() {
     let scene = Scene::new();
     scene.write("log", "0 edits\n");
     let mut session = scene.start();
-    let hold_up = Injection { call: "renameat2", nth: 1, fault: Fault::HoldUp(100) };
+    let hold_up = Injection { call: "renameat2", nth: 1, fault: Fault::HoldUp(HOLD_UP) };
     let strace = Strace::attach(session.process_id, &[], Some(hold_up), &scene.home.join("strace"));
     let ended = AtomicBool::new(false);
     let (appended, answer) = thread::scope(|scope| {
         let text = scene.read("log");
-        let appending = scope.spawn(|| append(&scene.path("log"), &ended));
+        let appending = scope.spawn(|| {
+            while scene.debris().is_empty() {
+                thread::yield_now();
+            }
+            // By now the last look at the file is over, and the swap is held up.
+            thread::sleep(HOLD_UP / 4);
+            append(&scene.path("log"), &ended)
+        });
         let answer = edit(&scene, &mut session, &text, 1);
         ended.store(true, Relaxed);
         (appending.join().unwrap(), answer)
@@ -77,6 +85,7 @@ fn no_line_is_lost_that_was_appended_to_a_new_content_that_is_taken_back() {
     let text = scene.read("log");
     let present: BTreeSet<_> = text.lines().collect();
     let lost = appended.iter().filter(|line| !present.contains(line.text.as_str())).count();
+    assert!(appended.len() > 10 && answer["applied"] == false, "the two never met: {answer}");
     assert_eq!(lost, 0, "of {} lines are lost after the answer {answer}", appended.len());
 }
 

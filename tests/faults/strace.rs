@@ -7,6 +7,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use crate::scene::run;
@@ -16,8 +17,8 @@ use crate::scene::run;
 pub enum Fault {
     Kill,
     Error(&'static str),
-    /// It is carried out, but the caller is held up for so many milliseconds before and again after it.
-    HoldUp(u32),
+    /// It is carried out, but the caller is held up for so long before and again after it.
+    HoldUp(Duration),
 }
 
 /// The call that a fault strikes. Threads and calls are counted by themselves: the nth call of whichever thread gets there.
@@ -85,7 +86,7 @@ fn options<'c>(
             let fault = match fault {
                 Fault::Kill => "signal=SIGKILL".to_owned(),
                 Fault::Error(error) => format!("error={error}"),
-                Fault::HoldUp(milliseconds) => format!("delay_enter={0}:delay_exit={0}", milliseconds * 1000),
+                Fault::HoldUp(time) => format!("delay_enter={0}:delay_exit={0}", time.as_micros()),
             };
             command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{fault}:when={nth}")])
         }
