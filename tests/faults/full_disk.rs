@@ -146,7 +146,8 @@ fn a_file_that_is_a_mount_is_written_in_place_and_not_moved() {
     let before = scene.tree();
     let expected = json!({"contentHash": hash("new")});
     let delete = json!({"kind": "delete", "uri": scene.uri("mount"), "expected": expected});
-    let rename = json!({"kind": "rename", "oldUri": scene.uri("mount"), "newUri": scene.uri("x"), "expected": expected});
+    let rename =
+        json!({"kind": "rename", "oldUri": scene.uri("mount"), "newUri": scene.uri("x"), "expected": expected});
     for change in [delete, rename] {
         let result = apply(&mut session, &[edit(&scene, "other", "new", "newer"), change]);
         assert_eq!(failure(&result)["severity"], "fatal", "{result}");

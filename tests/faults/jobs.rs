@@ -79,7 +79,7 @@ impl Job {
 
 /// More than one page, so that a torn write would show.
 fn old(name: &str) -> String {
-    format!("old content of {name}\n").repeat(500)
+    format!("old content of {name}\n").repeat(1000)
 }
 
 fn five_files(scene: &Scene) -> Value {

@@ -19,8 +19,22 @@ use crate::{
 
 /// The calls that the write path may consist of.
 pub const CALLS: &[&str] = &[
-    "openat", "openat2", "write", "pwrite64", "fchmod", "fchown", "fsetxattr", "fsync", "fdatasync", "linkat",
-    "renameat2", "renameat", "unlinkat", "mkdirat", "ftruncate", "flock",
+    "openat",
+    "openat2",
+    "write",
+    "pwrite64",
+    "fchmod",
+    "fchown",
+    "fsetxattr",
+    "fsync",
+    "fdatasync",
+    "linkat",
+    "renameat2",
+    "renameat",
+    "unlinkat",
+    "mkdirat",
+    "ftruncate",
+    "flock",
 ];
 /// Those that change what a later start finds.
 const CHANGES: &[&str] = &["write", "pwrite64", "linkat", "renameat2", "renameat", "unlinkat", "ftruncate", "mkdirat"];

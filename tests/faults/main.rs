@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 
 mod appender;
+mod calls;
 mod crowd;
 mod full_disk;
 mod jobs;

@@ -10,8 +10,18 @@ use crate::{
 };
 
 const CALLS: &[&str] = &[
-    "openat", "openat2", "write", "fchmod", "ftruncate", "fsync", "fdatasync", "linkat", "mkdirat", "renameat2",
-    "unlinkat", "flock",
+    "openat",
+    "openat2",
+    "write",
+    "fchmod",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
+    "linkat",
+    "mkdirat",
+    "renameat2",
+    "unlinkat",
+    "flock",
 ];
 
 #[test]

@@ -163,10 +163,7 @@ impl Session {
     }
 
     pub fn kill(self) {
-        use rustix::process::{Pid, Signal, kill_process};
-        let process_id = Pid::from_raw(self.process_id.cast_signed()).unwrap();
-        // It may have ended by itself.
-        let _ = kill_process(process_id, Signal::KILL);
+        kill(self.process_id);
         self.wait();
     }
 
@@ -177,6 +174,13 @@ impl Session {
             Ok(_) | Err(_) => {}
         }
     }
+}
+
+pub fn kill(process_id: u32) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let process_id = Pid::from_raw(process_id.cast_signed()).unwrap();
+    // It may have ended by itself.
+    let _ = kill_process(process_id, Signal::KILL);
 }
 
 /// Says so that nobody overlooks it, whatever the test runner does with the output of tests that pass.

@@ -73,12 +73,7 @@ pub fn traced(command: &Command, calls: &[&str], injection: Option<Injection>, l
     traced
 }
 
-fn options<'c>(
-    command: &'c mut Command,
-    calls: &[&str],
-    injection: Option<Injection>,
-    log: &Path,
-) -> &'c mut Command {
+fn options<'c>(command: &'c mut Command, calls: &[&str], injection: Option<Injection>, log: &Path) -> &'c mut Command {
     command.args(["-f", "-y", "-e", "signal=none", "-o"]).arg(log);
     match injection {
         None => command.args(["-e", &format!("trace={}", calls.join(","))]),
