@@ -9,6 +9,8 @@ use crate::{
     scene::{Scene, Session, hash, run, skipped},
 };
 
+type Mount<'m> = &'m dyn Fn(&Path) -> Result<Mounted, String>;
+
 #[test]
 fn on_a_full_disk_the_original_stays_and_the_error_says_so() {
     let temporary = tempfile::tempdir().unwrap();
@@ -16,8 +18,7 @@ fn on_a_full_disk_the_original_stays_and_the_error_says_so() {
     let image = directory.join("image");
     let tmpfs = |place: &Path| Mounted::tmpfs(place, "64k");
     let ext4 = |place: &Path| Mounted::ext4(place, &image, 1 << 20);
-    let kinds: [(&str, usize, &dyn Fn(&Path) -> Result<Mounted, String>); 2] =
-        [("a tmpfs of 64 kB", 40_000, &tmpfs), ("an ext4 of 1 MiB", 600_000, &ext4)];
+    let kinds: [(&str, usize, Mount); 2] = [("a tmpfs of 64 kB", 40_000, &tmpfs), ("an ext4 of 1 MiB", 600_000, &ext4)];
     for (kind, bytes, mount) in kinds {
         let scene = Scene::with(directory.join(kind), directory.join("home"));
         let _mounted = match mount(&scene.root) {

@@ -178,14 +178,15 @@ impl Session {
 
 pub fn kill(process_id: u32) {
     use rustix::process::{Pid, Signal, kill_process};
-    let process_id = Pid::from_raw(process_id.cast_signed()).unwrap();
+    let process_id = Pid::from_raw(process_id as i32).unwrap();
     // It may have ended by itself.
     let _ = kill_process(process_id, Signal::KILL);
 }
 
 /// Says so that nobody overlooks it, whatever the test runner does with the output of tests that pass.
 pub fn say(text: &str) {
-    writeln!(io::stderr(), "{text}").unwrap();
+    // A print macro would be caught.
+    io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 pub fn skipped(test: &str, missing: &str) {

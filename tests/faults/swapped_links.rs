@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     os::unix::fs::{MetadataExt, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -111,14 +111,15 @@ fn swap(one: &Path, other: &Path) {
 }
 
 /// All that a change would leave a trace in.
-fn everything(directory: &Path) -> BTreeMap<PathBuf, (u64, i64, i64, i64, i64, u32, u64, String)> {
+fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, String)> {
     let mut found = BTreeMap::new();
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     for path in entries.chain([directory.to_owned()]) {
-        let meta = File::open(&path).unwrap().metadata().unwrap();
+        let meta = path.metadata().unwrap();
+        let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        let state = format!("{} {modified:?} {changed:?} {:o} {}", meta.ino(), meta.mode(), meta.nlink());
         let text = if meta.is_file() { fs::read_to_string(&path).unwrap() } else { String::new() };
-        let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
-        found.insert(path, (meta.ino(), times.0, times.1, times.2, times.3, meta.mode(), meta.nlink(), text));
+        found.insert(path, (state, text));
     }
     found
 }
