@@ -58,7 +58,10 @@
 //! - Guards are checked on the very bytes that are returned or edited.
 //! - A file is replaced as a whole or not at all: what was written is synced beside its target and renamed over it, and a
 //!   full disk or a failed sync is an error that leaves the target untouched. Mode, owner, extended attributes and ACLs are
-//!   kept, or named in a warning.
+//!   kept, or named in a warning. Files with several hard links are written in place, and recovered after a crash.
+//! - With a [state directory](manager::IoManagerBuilder::with_state_dir) a request over several files is all or nothing,
+//!   also across a crash: the next manager with the same root finishes what was committed. It can be taken back by
+//!   [`undo_edits`](manager::IoManagerHandle::undo_edits) as long as its files are what it left.
 //! - Nothing outside of the roots is read or written, whatever links are made or swapped meanwhile (on Linux and other
 //!   Unix systems; elsewhere only as far as looking before opening goes).
 //! - All requests of one manager that concern the same real file wait for each other, however its path is spelled;
@@ -66,10 +69,10 @@
 //!
 //! Not guaranteed:
 //!
-//! - Programs that know nothing of this crate can write at any moment. An edit looks at its target a last time right before
-//!   the rename; a change between these two system calls is lost.
-//! - A request over several files checks and prepares all of them before the first rename; a crash between two renames
-//!   leaves some of them new and others old.
+//! - Programs that know nothing of this crate can write at any moment. Where two files can change places in one step (most
+//!   file systems of Linux) a change up to that step is noticed; elsewhere what falls between the last look and the rename
+//!   is lost. What a program writes later into a file that it opened before goes to the old file.
+//! - Programs that read while a transaction is carried out may see some of its files new and others old.
 //! - Files are read, never mapped into memory: another process that truncates a mapped file would end this one with
 //!   SIGBUS. A file that changes all the time is returned as it was read once, with the hash of just those bytes.
 //! - A change through another program's shared mapping shows in the file's times only when the kernel writes it back; until

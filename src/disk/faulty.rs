@@ -4,7 +4,10 @@ use std::{
     ffi::OsStr,
     fs::File,
     io,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use super::{Dir, Disk, NewFileAccess, OsDisk};
@@ -31,15 +34,22 @@ pub(crate) struct FaultyDisk {
     /// Operations so far.
     pub done: AtomicUsize,
     /// The operation that fails, counted from 1, and how.
-    pub fault: Option<(usize, Fault)>,
+    fault: Option<(usize, Fault)>,
+    names: Mutex<Vec<&'static str>>,
 }
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { done: AtomicUsize::new(0), fault }
+        Self { done: AtomicUsize::new(0), fault, names: Mutex::default() }
     }
 
-    fn step(&self) -> io::Result<Option<Fault>> {
+    /// The names of the operations so far.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.names.lock().unwrap().clone()
+    }
+
+    fn step(&self, name: &'static str) -> io::Result<Option<Fault>> {
+        self.names.lock().unwrap().push(name);
         let step = self.done.fetch_add(1, SeqCst) + 1;
         match self.fault {
             Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),
@@ -52,78 +62,78 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn create(&self, dir: &Dir, name: &OsStr, access: NewFileAccess) -> io::Result<File> {
-        self.step()?;
+        self.step("create")?;
         OsDisk.create(dir, name, access)
     }
 
     fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File> {
-        self.step()?;
+        self.step("create_unnamed")?;
         OsDisk.create_unnamed(dir, access)
     }
 
     fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
+        self.step("name")?;
         OsDisk.name(file, dir, name)
     }
 
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
-        match self.step()? {
+        match self.step("write")? {
             Some(Fault::ShortWrite) => OsDisk.write(file, &bytes[..bytes.len().div_ceil(2)]),
             _ => OsDisk.write(file, bytes),
         }
     }
 
     fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
-        self.step()?;
+        self.step("copy_metadata")?;
         OsDisk.copy_metadata(from, to)
     }
 
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.step()?;
+        self.step("set_len")?;
         OsDisk.set_len(file, bytes)
     }
 
     fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
-        self.step()?;
+        self.step("set_mode")?;
         OsDisk.set_mode(file, mode)
     }
 
     /// Nothing loses power here: the sync itself would only take time.
     fn sync_file(&self, _: &File) -> io::Result<()> {
-        self.step().map(drop)
+        self.step("sync_file").map(drop)
     }
 
     fn replace(&self, dir: &Dir, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        self.step()?;
+        self.step("replace")?;
         OsDisk.replace(dir, from, to)
     }
 
     fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()> {
-        self.step()?;
+        self.step("exchange")?;
         OsDisk.exchange(one, other)
     }
 
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
-        self.step()?;
+        self.step("rename_new")?;
         OsDisk.rename_new(from, to)
     }
 
     fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
+        self.step("remove")?;
         OsDisk.remove(dir, name)
     }
 
     fn remove_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
+        self.step("remove_dir")?;
         OsDisk.remove_dir(dir, name)
     }
 
     fn make_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        self.step()?;
+        self.step("make_dir")?;
         OsDisk.make_dir(dir, name)
     }
 
     fn sync_dir(&self, _: &Dir) -> io::Result<()> {
-        self.step().map(drop)
+        self.step("sync_dir").map(drop)
     }
 }

@@ -1,20 +1,23 @@
 //! Every operation of the write path fails in turn, or is the last one before a crash.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::Path,
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
+use uuid::Uuid;
+
 use super::{
     Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, Engine,
-    EngineConfig, FileOutcome, FileStatus, Guard, HashCache, LockingPolicy, Observer, TextChange, TextRange,
+    EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, Observer, RecoveryReport, TextChange, TextRange,
     UndoLimits, WriteSnippetData,
 };
 use crate::{
     CancelToken,
     disk::faulty::{FAULTS, Fault, FaultyDisk},
-    error::Warning,
+    error::{IoErrorKind, Warning},
     hash::ContentHash,
     roots::SymlinkPolicy,
     temp_name::is_temp_name,
@@ -28,11 +31,13 @@ impl Observer for NobodyWatches {
     fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }
 
-/// A tree with the files `0` to `3`, and an engine on it.
+/// All files beneath a directory by their paths in it; two names of one file are one entry for each.
+type Tree = BTreeMap<String, String>;
+
+/// A tree with the files `0` to `3` and `link`, another name of `linked`, and a state directory.
 struct Scene {
     dir: tempfile::TempDir,
-    disk: Arc<FaultyDisk>,
-    engine: Engine,
+    state: tempfile::TempDir,
 }
 
 fn old(name: &str) -> String {
@@ -44,11 +49,16 @@ fn new(name: &str) -> String {
 }
 
 impl Scene {
-    fn new(fault: Option<(usize, Fault)>) -> Self {
+    fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["0", "1", "2", "3"] {
+        for name in ["0", "1", "2", "3", "linked"] {
             fs::write(dir.path().join(name), old(name)).unwrap();
         }
+        fs::hard_link(dir.path().join("linked"), dir.path().join("link")).unwrap();
+        Self { dir, state: tempfile::tempdir().unwrap() }
+    }
+
+    fn engine(&self, fault: Option<(usize, Fault)>) -> (Engine, Arc<FaultyDisk>) {
         let disk = Arc::new(FaultyDisk::new(fault));
         let engine = Engine::new(EngineConfig {
             symlink_policy: SymlinkPolicy::default(),
@@ -58,13 +68,28 @@ impl Scene {
             max_file_bytes: 1 << 20,
             cache: Arc::new(HashCache::new(CacheLimits::default())),
             locking: LockingPolicy::None,
-            state_dir: None,
+            state_dir: Some(self.state.path().to_path_buf()),
             undo: UndoLimits::default(),
             disk: disk.clone(),
             observer: Arc::new(NobodyWatches),
         });
-        engine.add_root(dir.path()).unwrap();
-        Self { dir, disk, engine }
+        engine.add_root(self.dir.path()).unwrap();
+        (engine, disk)
+    }
+
+    /// Starts anew, as after a crash, with a disk that may fail again.
+    fn restart(&self, fault: Option<(usize, Fault)>) -> (RecoveryReport, usize) {
+        let (engine, disk) = self.engine(fault);
+        (engine.recovered(), disk.done.load(SeqCst))
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn guard(&self, name: &str) -> Guard {
+        let content_hash = Some(ContentHash::of(old(name).as_bytes()));
+        Guard { content_hash, ..Guard::default() }
     }
 
     fn edit(&self, name: &str) -> Change {
@@ -73,122 +98,355 @@ impl Scene {
             new_text: "new".into(),
             expected_text: None,
         };
-        let content_hash = Some(ContentHash::of(old(name).as_bytes()));
-        let expected = Guard { content_hash, ..Guard::default() };
-        Change::Edit(WriteSnippetData { path: self.dir.path().join(name), expected, edits: vec![edit] })
+        Change::Edit(WriteSnippetData { path: self.path(name), expected: self.guard(name), edits: vec![edit] })
     }
 
     fn create(&self, name: &str) -> Change {
         Change::Create(CreateFileData {
-            path: self.dir.path().join(name),
+            path: self.path(name),
             text: new(name),
             options: CreateOptions { create_parents: true, ..CreateOptions::default() },
             expected: Guard::default(),
         })
     }
 
-    fn apply(&self, scenario: Scenario, atomicity: Atomicity) -> EditOutcome {
-        let request = EditRequest { changes: scenario(self), atomicity, ..EditRequest::default() };
-        self.engine.apply(&request, &CancelToken::new())
+    fn rename(&self, from: &str, to: &str) -> Change {
+        Change::Rename {
+            old_path: self.path(from),
+            new_path: self.path(to),
+            overwrite: true,
+            ignore_if_exists: false,
+            expected: self.guard(from),
+            expected_overwritten: self.guard(to),
+        }
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> Change {
+        Change::Rename {
+            old_path: self.path(from),
+            new_path: self.path(to),
+            overwrite: false,
+            ignore_if_exists: false,
+            expected: self.guard(from),
+            expected_overwritten: Guard::default(),
+        }
+    }
+
+    fn delete(&self, name: &str) -> Change {
+        let expected = self.guard(name);
+        Change::Delete { path: self.path(name), ignore_if_not_exists: false, recursive: false, expected }
+    }
+
+    fn apply(&self, engine: &Engine, scenario: &Scenario, atomicity: Atomicity) -> EditOutcome {
+        let unguarded = scenario.name == "exchange two names";
+        let changes = (scenario.changes)(self);
+        let request = EditRequest { changes, atomicity, origin: ORIGIN, unguarded, ..EditRequest::default() };
+        engine.apply(&request, &CancelToken::new())
+    }
+
+    fn undo(&self, engine: &Engine) -> EditOutcome {
+        let undone = engine.undo(ORIGIN, Uuid::from_u128(2), Durability::Full, &CancelToken::new());
+        undone.unwrap_or_else(|| EditOutcome {
+            applied: false,
+            failed_change: Some(0),
+            durability: Durability::Full,
+            files: Vec::new(),
+            file_of_change: Vec::new(),
+        })
+    }
+
+    fn tree(&self) -> Tree {
+        let mut tree = Tree::new();
+        collect(self.dir.path(), "", &mut tree);
+        tree
     }
 
     fn content(&self, name: &str) -> Option<String> {
-        fs::read_to_string(self.dir.path().join(name)).ok()
+        fs::read_to_string(self.path(name)).ok()
     }
 
-    /// Names in the tree that no request has asked for.
-    fn debris(&self) -> Vec<String> {
-        let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| is_temp_name(name) || name == "made").map(|name| name.to_string_lossy().into()).collect()
+    /// What is in the state directory but should not stay there.
+    fn left_in_state(&self) -> Vec<String> {
+        let mut left = Tree::new();
+        for part in ["transactions", "temporary"] {
+            collect(&self.state.path().join(part), part, &mut left);
+        }
+        left.into_keys().collect()
     }
 }
 
-type Scenario = fn(&Scene) -> Vec<Change>;
+fn collect(dir: &Path, prefix: &str, tree: &mut Tree) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), &name, tree);
+        } else {
+            let content = fs::read(entry.path()).unwrap();
+            tree.insert(name, String::from_utf8_lossy(&content).into_owned());
+        }
+    }
+}
 
-const SCENARIOS: [(&str, Scenario); 5] = [
-    ("edit", |scene| vec![scene.edit("0")]),
-    ("create", |scene| vec![scene.create("new")]),
-    ("create with parents", |scene| vec![scene.create("made/deep/new")]),
-    ("a new directory for two", |scene| vec![scene.create("made/deep/new"), scene.create("made/new"), scene.edit("0")]),
-    ("five files", |scene| {
+const ORIGIN: Uuid = Uuid::from_u128(1);
+
+struct Scenario {
+    name: &'static str,
+    changes: fn(&Scene) -> Vec<Change>,
+    /// It is the undo that the faults meet.
+    undone: bool,
+}
+
+const fn scenario(name: &'static str, changes: fn(&Scene) -> Vec<Change>) -> Scenario {
+    Scenario { name, changes, undone: false }
+}
+
+const SCENARIOS: [Scenario; 14] = [
+    scenario("edit", |scene| vec![scene.edit("0")]),
+    scenario("create", |scene| vec![scene.create("new")]),
+    scenario("create with parents", |scene| vec![scene.create("made/deep/new")]),
+    scenario("a new directory for two", |scene| {
+        vec![scene.create("made/deep/new"), scene.create("made/new"), scene.edit("0")]
+    }),
+    scenario("five files", |scene| {
         vec![scene.edit("0"), scene.edit("1"), scene.create("new"), scene.edit("2"), scene.edit("3")]
     }),
+    scenario("delete", |scene| vec![scene.delete("0")]),
+    scenario("rename", |scene| vec![scene.rename_new("0", "new")]),
+    scenario("rename over", |scene| vec![scene.rename("0", "1")]),
+    scenario("edit and rename", |scene| vec![scene.edit("0"), scene.rename_new("0", "new")]),
+    scenario("exchange two names", |scene| {
+        vec![scene.rename_new("0", "new"), scene.rename_new("1", "0"), scene.rename_new("new", "1")]
+            .into_iter()
+            .map(without_guard)
+            .collect()
+    }),
+    scenario("everything", |scene| {
+        vec![scene.edit("0"), scene.create("new"), scene.delete("1"), scene.rename_new("2", "made"), scene.edit("3")]
+    }),
+    scenario("edit of a hard link", |scene| vec![scene.edit("linked")]),
+    scenario("a hard link among others", |scene| vec![scene.edit("0"), scene.edit("linked"), scene.delete("1")]),
+    Scenario {
+        name: "undo",
+        changes: |scene| {
+            vec![
+                scene.edit("0"),
+                scene.create("new"),
+                scene.delete("1"),
+                scene.rename_new("2", "made"),
+                scene.rename("linked", "3"),
+            ]
+        },
+        undone: true,
+    },
 ];
+
+fn without_guard(change: Change) -> Change {
+    match change {
+        Change::Rename { old_path, new_path, overwrite, ignore_if_exists, .. } => Change::Rename {
+            old_path,
+            new_path,
+            overwrite,
+            ignore_if_exists,
+            expected: Guard::default(),
+            expected_overwritten: Guard::default(),
+        },
+        other => other,
+    }
+}
+
+/// A scenario, from its beginning to the end of a request that meets a fault.
+struct Run {
+    scene: Scene,
+    outcome: EditOutcome,
+    operations: usize,
+    before: Tree,
+}
+
+fn run(scenario: &Scenario, atomicity: Atomicity, fault: Option<(usize, Fault)>) -> Run {
+    let scene = Scene::new();
+    if scenario.undone {
+        let (engine, _) = scene.engine(None);
+        scene.apply(&engine, scenario, atomicity);
+    }
+    let before = scene.tree();
+    let (engine, disk) = scene.engine(fault);
+    let outcome = if scenario.undone { scene.undo(&engine) } else { scene.apply(&engine, scenario, atomicity) };
+    let operations = disk.done.load(SeqCst);
+    drop(engine);
+    Run { scene, outcome, operations, before }
+}
 
 #[test]
 fn whatever_fails_every_file_is_wholly_old_or_new_and_the_answer_is_true() {
-    for (scenario_name, scenario) in SCENARIOS {
-        for atomicity in [Atomicity::Transaction, Atomicity::PerFile] {
-            let clean = Scene::new(None);
-            assert!(clean.apply(scenario, atomicity).applied, "{scenario_name}");
-            let operations = clean.disk.done.load(SeqCst);
-            assert!(operations >= 5, "{scenario_name}: only {operations} operations");
-            for at in 1..=operations {
-                for fault in FAULTS {
-                    let scene = Scene::new(Some((at, fault)));
-                    let outcome = scene.apply(scenario, atomicity);
-                    check(&scene, &outcome, &format!("{scenario_name}, {atomicity:?}, operation {at}: {fault:?}"));
+    for scenario in &SCENARIOS {
+        let clean = run(scenario, Atomicity::Transaction, None);
+        assert!(clean.outcome.applied, "{}: {:?}", scenario.name, clean.outcome);
+        assert_eq!(clean.scene.left_in_state(), Vec::<String>::new(), "{}", scenario.name);
+        let after = clean.scene.tree();
+        assert_ne!(after, clean.before, "{}", scenario.name);
+        assert!(clean.operations >= 5, "{}: only {} operations", scenario.name, clean.operations);
+        for at in 1..=clean.operations {
+            for fault in FAULTS {
+                let case = format!("{}, operation {at}: {fault:?}", scenario.name);
+                let run = run(scenario, Atomicity::Transaction, Some((at, fault)));
+                check(&run, &after, fault, &case);
+            }
+        }
+    }
+}
+
+/// What must hold after a request that has met a fault, and after the next start.
+fn check(run: &Run, after: &Tree, fault: Fault, case: &str) {
+    let Run { scene, outcome, before, .. } = run;
+    let now = without_temporaries(scene.tree());
+    let unfinished = outcome.files.iter().any(|file| {
+        matches!(file.error.as_ref().map(|error| &error.kind), Some(IoErrorKind::Unfinished { recorded: true, .. }))
+    });
+    if outcome.applied {
+        assert_eq!(now, *after, "{case}: it was said to be applied");
+    } else if !unfinished {
+        assert_eq!(now, *before, "{case}: it was said to be refused: {outcome:?}");
+    }
+    assert_eq!(outcome.failed_change.is_none(), outcome.applied, "{case}");
+    let warned =
+        outcome.files.iter().flat_map(|file| &file.warnings).any(|w| matches!(w, Warning::DurabilityUnknown(_)));
+    assert_eq!(outcome.durability == Durability::Unknown, warned, "{case}");
+    if fault == Fault::ShortWrite {
+        assert!(outcome.applied || outcome.files.is_empty(), "{case}: a short write is carried on: {outcome:?}");
+    }
+    if !matches!(fault, Fault::Death) {
+        assert_eq!(scene.tree(), now, "{case}: nothing is left behind by what fails only once");
+    }
+    let (report, _) = scene.restart(None);
+    check_recovered(scene, &report, outcome.applied, unfinished, (before, after), case);
+}
+
+fn check_recovered(
+    scene: &Scene,
+    report: &RecoveryReport,
+    applied: bool,
+    unfinished: bool,
+    (before, after): (&Tree, &Tree),
+    case: &str,
+) {
+    assert_eq!(report.problems, Vec::<String>::new(), "{case}");
+    assert_eq!(report.left_alone, Vec::new(), "{case}");
+    assert_eq!(scene.left_in_state(), Vec::<String>::new(), "{case}");
+    let now = scene.tree();
+    let expected = if applied || unfinished { after } else { before };
+    // A process that dies does not answer: then both is right.
+    assert!(now == *expected || (!applied && now == *after), "{case}, after the next start: {now:?}");
+    if let (Some(one), Some(other)) = (now.get("/link"), now.get("/linked")) {
+        assert_eq!(one, other, "{case}: two names of one file");
+    }
+}
+
+fn without_temporaries(tree: Tree) -> Tree {
+    let is_temporary = |path: &String| path.rsplit('/').next().is_some_and(|name| is_temp_name(name.as_ref()));
+    tree.into_iter().filter(|(path, _)| !is_temporary(path)).collect()
+}
+
+#[test]
+fn what_fails_in_a_recovery_is_done_by_the_next() {
+    for scenario in &SCENARIOS {
+        let clean = run(scenario, Atomicity::Transaction, None);
+        let after = clean.scene.tree();
+        for at in 1..=clean.operations {
+            let crashed = || run(scenario, Atomicity::Transaction, Some((at, Fault::Death)));
+            let recovered = crashed();
+            let (_, operations) = recovered.scene.restart(None);
+            for second in 1..=operations {
+                for fault in [Fault::Error(io::ErrorKind::StorageFull), Fault::ShortWrite, Fault::Death] {
+                    let case = format!("{}, dead at {at}, recovery at {second}: {fault:?}", scenario.name);
+                    let run = crashed();
+                    let applied = run.outcome.applied;
+                    run.scene.restart(Some((second, fault)));
+                    let (report, _) = run.scene.restart(None);
+                    let whole = (&run.before, &after);
+                    let unfinished = false;
+                    check_recovered(&run.scene, &report, applied, unfinished, whole, &case);
                 }
             }
         }
     }
 }
 
-fn check(scene: &Scene, outcome: &EditOutcome, case: &str) {
-    let mut all_applied = true;
-    for file in &outcome.files {
-        let name = file.path.strip_prefix(scene.dir.path()).unwrap().to_str().unwrap();
-        let existed = name.len() == 1;
-        let applied = file.status == FileStatus::Applied;
-        let expected = if applied { Some(new(name)) } else { existed.then(|| old(name)) };
-        assert_eq!(scene.content(name), expected, "{case}: {name} is {:?}", file.status);
-        assert_eq!(applied, file.error.is_none() && file.status != FileStatus::NotApplied, "{case}: {name}");
-        all_applied &= applied;
+#[test]
+fn of_files_that_are_changed_on_their_own_each_is_wholly_old_or_new() {
+    for scenario in SCENARIOS.iter().filter(|scenario| !scenario.undone) {
+        let clean = run(scenario, Atomicity::PerFile, None);
+        let after = clean.scene.tree();
+        for at in 1..=clean.operations {
+            for fault in FAULTS {
+                let case = format!("{}, operation {at}: {fault:?}", scenario.name);
+                let run = run(scenario, Atomicity::PerFile, Some((at, fault)));
+                for file in run.outcome.files.iter().filter(|file| file.status == FileStatus::Applied) {
+                    assert_eq!(hash_at(&file.path), file.new_content_hash, "{case}: {file:?}");
+                }
+                let (report, _) = run.scene.restart(None);
+                assert_eq!(report.problems, Vec::<String>::new(), "{case}");
+                assert_eq!(run.scene.tree(), without_temporaries(run.scene.tree()), "{case}");
+                let (now, before) = (run.scene.tree(), &run.before);
+                for path in now.keys().chain(before.keys()).chain(after.keys()) {
+                    let (content, old, new) = (now.get(path), before.get(path), after.get(path));
+                    assert!(content == old || content == new, "{case}: {path} is {content:?}");
+                }
+            }
+        }
     }
-    assert_eq!(outcome.applied, all_applied, "{case}");
-    assert_eq!(outcome.failed_change.is_none(), all_applied, "{case}");
-    let warned =
-        outcome.files.iter().flat_map(|file| &file.warnings).any(|w| matches!(w, Warning::DurabilityUnknown(_)));
-    assert_eq!(outcome.durability == Durability::Unknown, warned, "{case}");
-    let fault = scene.disk.fault.map(|(_, fault)| fault);
-    if matches!(fault, Some(Fault::Error(_) | Fault::ShortWrite)) {
-        let in_made =
-            |file: &FileOutcome| file.status == FileStatus::Applied && file.path.iter().any(|at| at == "made");
-        let made = outcome.files.iter().any(in_made).then_some("made".to_owned());
-        let debris: Vec<_> = scene.debris().into_iter().filter(|name| Some(name) != made.as_ref()).collect();
-        assert_eq!(debris, Vec::<String>::new(), "{case}");
-    }
-    if fault == Some(Fault::ShortWrite) {
-        assert!(all_applied, "{case}: a short write is carried on");
-    }
+}
+
+fn hash_at(path: &Path) -> Option<ContentHash> {
+    fs::read(path).ok().map(|content| ContentHash::of(&content))
 }
 
 #[test]
 fn a_failed_sync_of_the_file_leaves_the_target_untouched() {
-    let scene = Scene::new(Some((4, Fault::Error(io::ErrorKind::StorageFull))));
-    let outcome = scene.apply(|scene| vec![scene.edit("0")], Atomicity::Transaction);
-    assert!(outcome.files[0].error.as_ref().unwrap().to_string().contains("sync"), "{outcome:?}");
-    assert_eq!(scene.content("0"), Some(old("0")));
+    let run = run_at(|disk| disk == "sync_file");
+    assert!(run.outcome.files[0].error.as_ref().unwrap().to_string().contains("sync"), "{:?}", run.outcome);
+    assert_eq!(run.scene.content("0"), Some(old("0")));
 }
 
 #[test]
 fn a_directory_that_can_not_be_synced_is_a_warning_not_a_failure() {
-    let scene = Scene::new(Some((8, Fault::Error(io::ErrorKind::Other))));
-    let outcome = scene.apply(|scene| vec![scene.edit("0")], Atomicity::Transaction);
-    assert_eq!((outcome.applied, outcome.durability), (true, Durability::Unknown));
-    assert!(matches!(outcome.files[0].warnings[..], [Warning::DurabilityUnknown(_)]));
-    assert_eq!(scene.content("0"), Some(new("0")));
+    let run = run_at(|disk| disk == "sync_dir");
+    assert_eq!((run.outcome.applied, run.outcome.durability), (true, Durability::Unknown));
+    assert!(matches!(run.outcome.files[0].warnings[..], [Warning::DurabilityUnknown(_)]));
+    assert_eq!(run.scene.content("0"), Some(new("0")));
+}
+
+/// Edits one file with a disk whose last operation of a kind fails.
+fn run_at(kind: impl Fn(&str) -> bool) -> Run {
+    let scenario = &SCENARIOS[0];
+    let scene = Scene::new();
+    let (engine, disk) = scene.engine(None);
+    scene.apply(&engine, scenario, Atomicity::Transaction);
+    let names = disk.names();
+    let at = names.iter().rposition(|name| kind(name)).expect("an operation of this kind") + 1;
+    run(scenario, Atomicity::Transaction, Some((at, Fault::Error(io::ErrorKind::StorageFull))))
 }
 
 #[test]
 fn best_effort_syncs_nothing() {
-    let scene = Scene::new(None);
-    let changes = vec![scene.edit("0")];
+    let scene = Scene::new();
+    let (engine, disk) = scene.engine(None);
+    let changes = (SCENARIOS[10].changes)(&scene);
     let request = EditRequest { changes, durability: Durability::BestEffort, ..EditRequest::default() };
-    let outcome = scene.engine.apply(&request, &CancelToken::new());
+    let outcome = engine.apply(&request, &CancelToken::new());
     assert_eq!((outcome.applied, outcome.durability), (true, Durability::BestEffort));
-    let create_write_metadata_name_exchange_remove = 6;
-    assert_eq!(scene.disk.done.load(SeqCst), create_write_metadata_name_exchange_remove);
+    assert!(!disk.names().iter().any(|name| name.starts_with("sync")), "{:?}", disk.names());
+}
+
+#[test]
+fn an_edit_that_is_refused_touches_nothing() {
+    let scene = Scene::new();
+    let (engine, disk) = scene.engine(None);
+    fs::write(scene.path("0"), "something else").unwrap();
+    let outcome =
+        scene.apply(&engine, &scenario("", |scene| vec![scene.edit("0"), scene.edit("1")]), Atomicity::Transaction);
+    assert!(!outcome.applied);
+    assert_eq!(disk.names(), Vec::<&str>::new());
 }
 
 #[cfg(unix)]
@@ -198,8 +456,9 @@ fn no_edit_is_lost_through_a_link_that_is_swapped_while_its_lock_is_waited_for()
 
     use crate::roots::Resolver;
 
-    let scene = Scene::new(None);
-    let link = scene.dir.path().join("link");
+    let scene = Scene::new();
+    let (engine, _) = scene.engine(None);
+    let link = scene.path("symlink");
     symlink("0", &link).unwrap();
     let at_the_end = TextChange {
         range: Some(TextRange::Bytes { start: 16, end: 16 }),
@@ -210,12 +469,12 @@ fn no_edit_is_lost_through_a_link_that_is_swapped_while_its_lock_is_waited_for()
     let changes = vec![scene.edit("1"), Change::Edit(through_link), scene.edit("3")];
     let request = EditRequest { changes, unguarded: true, ..EditRequest::default() };
 
-    let roots = scene.engine.roots();
-    let last = Resolver::new(&roots, &scene.engine.dir_budget).resolve(&scene.dir.path().join("3")).unwrap();
+    let roots = engine.roots();
+    let last = Resolver::new(&roots, &engine.dir_budget).resolve(&scene.path("3")).unwrap();
     std::thread::scope(|scope| {
-        let held = scene.engine.locks.lock([last.place().unwrap()]);
-        let edit = scope.spawn(|| scene.engine.apply(&request, &CancelToken::new()));
-        while scene.engine.locks() < 3 {
+        let held = engine.locks.lock([last.place().unwrap()]);
+        let edit = scope.spawn(|| engine.apply(&request, &CancelToken::new()));
+        while engine.locks() < 3 {
             std::thread::yield_now();
         }
         fs::remove_file(&link).unwrap();

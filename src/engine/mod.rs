@@ -6,11 +6,12 @@ mod edit;
 #[cfg(test)]
 mod faults;
 mod file;
-mod journal;
 mod locks;
 mod os_locks;
 mod parallel;
 mod plan;
+#[cfg(test)]
+mod plan_model;
 mod range;
 mod read;
 mod scan;
@@ -48,6 +49,7 @@ use crate::{
     error::IoError,
     hash::{ContentHash, TrackingHash},
     roots::{DirBudget, Root, Roots, SymlinkPolicy},
+    temp_name::TempNames,
 };
 
 /// What a caller expects a file to be; whatever is given is checked against the bytes that are used.
@@ -108,6 +110,7 @@ pub(crate) struct Engine {
     locks: FileLocks,
     os_locks: OsLocks,
     state: Option<StateDir>,
+    temp_names: Arc<TempNames>,
     recovered: RecoveryReport,
     disk: Arc<dyn Disk>,
     observer: Arc<dyn Observer>,
@@ -126,7 +129,8 @@ pub struct WriteStatus {
 
 impl Engine {
     pub fn new(config: EngineConfig) -> Self {
-        let (state, recovered) = open_state(&config);
+        let temp_names = Arc::new(TempNames::new());
+        let (state, recovered) = open_state(&config, &temp_names);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),
@@ -139,6 +143,7 @@ impl Engine {
             locks: FileLocks::default(),
             os_locks: OsLocks::new(config.locking),
             state,
+            temp_names,
             recovered,
             disk: config.disk,
             observer: config.observer,
@@ -202,9 +207,9 @@ impl Engine {
 }
 
 /// Opens the state directory and finishes what dead processes have left there.
-fn open_state(config: &EngineConfig) -> (Option<StateDir>, RecoveryReport) {
+fn open_state(config: &EngineConfig, temp_names: &Arc<TempNames>) -> (Option<StateDir>, RecoveryReport) {
     let Some(path) = &config.state_dir else { return (None, RecoveryReport::default()) };
-    match StateDir::open(path, config.disk.clone(), config.undo) {
+    match StateDir::open(path, config.disk.clone(), config.undo, temp_names.clone()) {
         Ok(state) => {
             let report = state.recover();
             (Some(state), report)

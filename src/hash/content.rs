@@ -15,6 +15,10 @@ impl ContentHash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }

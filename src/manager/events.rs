@@ -1,13 +1,20 @@
-//! Telling subscribers of changes.
+//! Telling subscribers of changes, also of those that requests have made.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::sync::broadcast::{
     self,
     error::{RecvError, TryRecvError},
 };
+use uuid::Uuid;
 
-use crate::events::FileEventBatch;
+use crate::{
+    engine::{FileOutcome, FileStatus},
+    events::{FileChangeEvent, FileEventBatch, FileEventKind},
+};
 
 /// Batches a subscriber may be behind; the oldest are then dropped and the subscriber is told to scan again.
 const CAPACITY: usize = 1024;
@@ -72,11 +79,39 @@ fn missed() -> FileEventBatch {
     FileEventBatch { changes: Vec::new(), rescan: true }
 }
 
+impl FileOutcome {
+    /// The change to report for a file that was written, renamed or deleted.
+    pub fn event(&self, origin: Uuid) -> Option<FileChangeEvent> {
+        if self.status != FileStatus::Applied {
+            return None;
+        }
+        let kind = match (&self.old_path, self.old_content_hash, self.new_content_hash) {
+            (_, _, None) => FileEventKind::Deleted,
+            (Some(_), _, Some(_)) => FileEventKind::Renamed,
+            (None, None, Some(_)) => FileEventKind::Created,
+            (None, Some(_), Some(_)) => FileEventKind::Modified,
+        };
+        let real = |real: &Option<PathBuf>, asked: &PathBuf| real.as_ref().unwrap_or(asked).clone();
+        let old_path = self.old_path.as_ref().filter(|_| kind == FileEventKind::Renamed);
+        Some(FileChangeEvent {
+            path: real(&self.real_path, &self.path),
+            kind,
+            old_path: old_path.map(|old_path| real(&self.old_real_path, old_path)),
+            content_hash: self.new_content_hash,
+            directory: false,
+            origin: Some(origin),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tokio_test::{assert_pending, assert_ready_eq, task};
 
     use super::*;
+    use crate::hash::ContentHash;
 
     fn batch() -> FileEventBatch {
         FileEventBatch::default()
@@ -104,5 +139,43 @@ mod tests {
         (0..=CAPACITY).for_each(|_| sender.send(batch()));
         assert_eq!(events.try_recv(), Some(missed()));
         assert_eq!(events.try_recv(), Some(batch()));
+    }
+
+    #[test]
+    fn the_kind_of_a_change_follows_from_what_was_and_what_is() {
+        let hash = Some(ContentHash::of(b""));
+        let old = Some(PathBuf::from("/r/old"));
+        let outcome = |old_path: &Option<PathBuf>, old_content_hash, new_content_hash| FileOutcome {
+            path: "/r/link".into(),
+            old_path: old_path.clone(),
+            old_real_path: old_path.as_ref().map(|_| "/r/old real".into()),
+            real_path: Some("/r/real".into()),
+            status: FileStatus::Applied,
+            old_content_hash,
+            new_content_hash,
+            new_tracking_hash: None,
+            byte_delta: 0,
+            edits: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+            preview: None,
+        };
+        for (old_path, old_hash, new_hash, kind) in [
+            (&None, None, hash, FileEventKind::Created),
+            (&None, hash, hash, FileEventKind::Modified),
+            (&None, hash, None, FileEventKind::Deleted),
+            (&old, hash, None, FileEventKind::Deleted),
+            (&old, hash, hash, FileEventKind::Renamed),
+        ] {
+            let event = outcome(old_path, old_hash, new_hash).event(Uuid::nil()).unwrap();
+            assert_eq!((event.kind, event.content_hash), (kind, new_hash));
+            assert_eq!(event.path, Path::new("/r/real"));
+            let told = (kind == FileEventKind::Renamed).then(|| PathBuf::from("/r/old real"));
+            assert_eq!(event.old_path, told, "{kind:?}");
+        }
+        for status in [FileStatus::WouldApply, FileStatus::Unchanged, FileStatus::NotApplied, FileStatus::Error] {
+            let untouched = FileOutcome { status, ..outcome(&None, hash, hash) };
+            assert_eq!(untouched.event(Uuid::nil()), None, "{status:?}");
+        }
     }
 }

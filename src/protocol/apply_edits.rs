@@ -124,16 +124,16 @@ pub enum ReachedDurability {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileResult {
-    /// As it was asked for.
+    /// As it was asked for; of a renamed file the new one.
     pub uri: FileUri,
     /// Where a renamed file was before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_uri: Option<FileUri>,
     pub status: FileStatus,
-    /// Of the file before the request, as far as it was read.
+    /// Of the file before the request, as far as it was read; absent for a created file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_content_hash: Option<ContentHash>,
-    /// Of the new content, also where it would only be written.
+    /// Of the new content, also where it would only be written; absent for a deleted file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_content_hash: Option<ContentHash>,
     /// Of the new content; present if the guard had a tracking hash and the new text parses.
@@ -157,11 +157,11 @@ pub struct FileResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FileStatus {
-    /// It was written.
+    /// It was written, renamed or deleted.
     Applied,
     /// Dry runs only.
     WouldApply,
-    /// The new content is the same as the old one; nothing was written.
+    /// All is as it was: the new content is the same as the old one, or an option says to do nothing.
     Unchanged,
     /// Nothing is wrong with this file, another one failed.
     NotApplied,

@@ -119,7 +119,7 @@ pub struct DeleteFile {
 pub struct DeleteOptions {
     /// A file that is not there counts as deleted.
     pub ignore_if_not_exists: Option<bool>,
-    /// Taken as LSP gives it; directories are refused all the same.
+    /// Directories are never deleted: `true` is refused.
     pub recursive: Option<bool>,
 }
 

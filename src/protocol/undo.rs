@@ -24,3 +24,37 @@ pub struct UndoResult {
     #[serde(flatten)]
     pub result: ApplyEditsResult,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::apply_edits::ReachedDurability;
+
+    #[test]
+    fn the_result_is_that_of_an_edit_and_one_field_more() {
+        let (undone, origin) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let result = ApplyEditsResult {
+            applied: true,
+            origin,
+            dry_run: false,
+            durability: ReachedDurability::Full,
+            failure_reason: None,
+            failed_change: None,
+            diff: None,
+            files: Vec::new(),
+        };
+        assert_eq!(
+            serde_json::to_value(UndoResult { undone, result }).unwrap(),
+            json!({
+                "undone": undone,
+                "applied": true,
+                "origin": origin,
+                "dryRun": false,
+                "durability": "full",
+                "files": [],
+            })
+        );
+    }
+}

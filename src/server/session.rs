@@ -226,9 +226,13 @@ fn check_writable(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
-    let probe = directory.join(format!("probe-{}", Uuid::new_v4()));
-    fs::File::create_new(&probe)?;
-    fs::remove_file(probe)
+    // One name for all, so that no crash leaves more than one behind.
+    let probe = directory.join("probe");
+    fs::File::create(&probe)?;
+    match fs::remove_file(probe) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn build_manager(

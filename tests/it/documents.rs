@@ -7,15 +7,15 @@ mod tables;
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
-use ploke_io::{engine::CacheLimits, protocol::schema::schema};
+use ploke_io::{
+    engine::{CacheLimits, UndoLimits},
+    protocol::schema::schema,
+};
 
 use crate::support::{connection::Connection, parse::Transcript, session::run, update::rewritten};
 
 const PROTOCOL: &str = "protocol.md";
 const SCHEMA: &str = "schema/ploke-io.schema.json";
-
-/// Types of what the protocol reserves and the server does not do yet.
-const RESERVED: [&str; 3] = ["RenameOptions", "DeleteOptions", "UndoOptions"];
 
 #[test]
 fn every_example_of_the_protocol_holds() {
@@ -61,7 +61,7 @@ fn every_type_is_told() {
     let schema = schema();
     let all: BTreeSet<_> = schema["$defs"].as_object().unwrap().keys().map(String::as_str).collect();
     let text = read(PROTOCOL);
-    let told: BTreeSet<_> = tables::names(&text).chain(RESERVED).collect();
+    let told: BTreeSet<_> = tables::names(&text).collect();
     let missing: Vec<_> = all.difference(&told).collect();
     assert!(missing.is_empty(), "{PROTOCOL} does not tell {missing:?}");
 }
@@ -79,6 +79,9 @@ fn the_defaults_told_are_those_of_the_library() {
     };
     let cache = CacheLimits::default();
     assert_eq!((default("CacheOptions", "bytes"), default("CacheOptions", "entries")), (cache.bytes, cache.entries));
+    let undo = UndoLimits::default();
+    let told = (default("UndoOptions", "keepBytes"), default("UndoOptions", "keepDays"));
+    assert_eq!(told, (undo.keep_bytes, undo.keep_days));
     #[cfg(feature = "watcher")]
     {
         let watch = ploke_io::watch::WatchConfig::default();

@@ -18,11 +18,10 @@ use uuid::Uuid;
 
 use super::{
     Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus,
-    journal::{self, OldFile, Record, RecordedPath},
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
-    state::OpenRecord,
+    state::{self, OldFile, OpenRecord, Record, RecordedPath},
 };
 use crate::{
     CancelToken,
@@ -95,6 +94,9 @@ impl Engine {
             let group = if mode.atomicity == Atomicity::Transaction { 0 } else { file.group };
             let steps = std::mem::take(&mut file.steps).into_iter();
             together.entry(group).or_default().extend(steps.map(|step| Work { file: index, step }));
+        }
+        for work in together.values_mut() {
+            work.sort_by_key(|work| work.step.order);
         }
         let kept = self.keep_undo(mode.origin, together.values().flatten());
         let mut reached = mode.durability;
@@ -202,14 +204,19 @@ impl Engine {
             return;
         }
         let recorded = record.is_some();
-        record.map(OpenRecord::leave);
+        drop(record);
         for (index, Work { file, .. }) in work.iter().enumerate() {
             let whole = index < staying && work[staying..].iter().all(|later| later.file != *file);
             files[*file].outcome.status = if whole { FileStatus::Applied } else { FileStatus::NotApplied };
         }
-        let kind = match not_taken_back {
-            Some(not_taken_back) => IoErrorKind::Unfinished { cause: error.kind.to_string(), not_taken_back, recorded },
-            None => error.kind,
+        let kind = match (not_taken_back, error.kind) {
+            (Some(not_taken_back), kind) => {
+                IoErrorKind::Unfinished { cause: kind.to_string(), not_taken_back, recorded }
+            }
+            (None, IoErrorKind::Unfinished { cause, not_taken_back, .. }) => {
+                IoErrorKind::Unfinished { cause, not_taken_back, recorded }
+            }
+            (None, kind) => kind,
         };
         let error = IoError::new(failed.step.path.relative(), kind);
         tracing::error!(%error, "a transaction is left unfinished");
@@ -242,9 +249,8 @@ impl Engine {
         }
         let durable = failures.is_empty();
         // While it is not known that the changes would survive a power cut, the record is what could bring them back.
-        match record.map(|record| if durable { record.finish() } else { Ok(record.leave()) }) {
-            Some(Err(error)) => tracing::warn!(%error, "the record of a finished transaction could not be removed"),
-            Some(Ok(())) | None => {}
+        if let Some(Err(error)) = record.filter(|_| durable).map(OpenRecord::finish) {
+            tracing::warn!(%error, "the record of a finished transaction could not be removed");
         }
         match (sync, durable) {
             (false, _) => Durability::BestEffort,
@@ -276,23 +282,23 @@ impl Engine {
     }
 }
 
-fn recorded_step(step: &PlannedStep, ready: &Ready) -> journal::Step {
+fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
     let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
     let aside = || ready.name.clone();
     let action = match (&step.action, old) {
         (Action::Write { new, in_place: true, .. }, Some(old)) => {
-            journal::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
+            state::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
         }
-        (Action::Write { new, .. }, old) => journal::Action::Write { old, new: new.clone(), temp: aside() },
-        (Action::MoveFrom { from, file, .. }, overwritten) => journal::Action::MoveFrom {
+        (Action::Write { new, .. }, old) => state::Action::Write { old, new: new.clone(), temp: aside() },
+        (Action::MoveFrom { from, file, .. }, overwritten) => state::Action::MoveFrom {
             from: recorded_path(from),
             file: OldFile::new(&file.stat, file.hash),
             overwritten,
         },
-        (Action::Delete, Some(old)) => journal::Action::Delete { old, aside: aside() },
+        (Action::Delete, Some(old)) => state::Action::Delete { old, aside: aside() },
         (Action::Delete, None) => unreachable!("only what is there is deleted"),
     };
-    journal::Step { at: recorded_path(&step.path), action }
+    state::Step { at: recorded_path(&step.path), action }
 }
 
 pub(super) fn recorded_path(path: &RootedPath) -> RecordedPath {

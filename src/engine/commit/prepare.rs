@@ -14,20 +14,21 @@ use crate::{
         Engine,
         file::hash_open_file,
         plan::{Action, Like, Original, PlannedStep},
+        state::StateDir,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
     roots::RootedPath,
-    temp_name::new_temp_name,
 };
 
 /// A step that can be put in place.
 pub(super) struct Ready<'e> {
-    disk: &'e dyn Disk,
+    engine: &'e Engine,
     /// The directory of the step's path.
     pub dir: Arc<Dir>,
     /// Where the file of a move comes from.
     pub from: Option<Arc<Dir>>,
-    /// In the same directory: the new content until it is put in place, then the old one.
+    /// In the same directory: the new content until it is put in place, then the old one. Of a move over another file:
+    /// where the file came from, the other one.
     pub name: OsString,
     /// What is removed in the end, however it comes.
     pub surplus: Option<(Arc<Dir>, OsString)>,
@@ -52,10 +53,10 @@ impl Engine {
             dir => dir.map_err(failed("open the directory"))?,
         };
         let mut ready = Ready {
-            disk: &*self.disk,
+            engine: self,
             dir: dir.clone(),
             from: None,
-            name: new_temp_name(),
+            name: self.temp_names.next(),
             surplus: None,
             dirs,
             warnings: Vec::new(),
@@ -73,6 +74,7 @@ impl Engine {
                 self.write_beside(step, new, like, sync, &mut ready)?;
             }
             Action::Delete => self.note_temporaries(&step.path, sync)?,
+            Action::MoveFrom { from, .. } if step.original.is_some() => self.note_temporaries(from, sync)?,
             Action::MoveFrom { .. } => {}
         }
         Ok(ready)
@@ -195,8 +197,14 @@ impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
             // Once more for a failure that passes; what then stays is removed at the next start.
-            let removed = self.disk.remove(&dir, &name).or_else(|_| self.disk.remove(&dir, &name));
-            removed.unwrap_or_else(|error| log_left_behind(&name, &error));
+            let disk = &self.engine.disk;
+            match disk.remove(&dir, &name).or_else(|_| disk.remove(&dir, &name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(?name, %error, "could not remove a temporary file, the next start does");
+                    self.engine.state.iter().for_each(StateDir::left_behind);
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -253,14 +261,11 @@ impl Drop for MadeDirs<'_> {
             match self.disk.remove_dir(&dir, &name) {
                 // A file was written there after all, or others use it already.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                result => result.unwrap_or_else(|error| log_left_behind(&name, &error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.unwrap_or_else(|error| {
+                    tracing::warn!(?name, %error, "could not remove a directory that was made for nothing");
+                }),
             }
         }
-    }
-}
-
-fn log_left_behind(name: &OsStr, error: &io::Error) {
-    if error.kind() != io::ErrorKind::NotFound {
-        tracing::warn!(?name, %error, "could not remove what a failed write left behind");
     }
 }

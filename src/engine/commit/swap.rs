@@ -23,7 +23,7 @@ pub(super) enum Put {
     Named,
     /// The file has another name until it is removed.
     SetAside,
-    /// The file has come from another place; what was here, if anything, is there.
+    /// The file has come from another place; what was here, if anything, is set aside there.
     Moved,
     WrittenInPlace,
 }
@@ -68,11 +68,14 @@ impl Engine {
             }
             (Put::Moved, Action::MoveFrom { from, .. }) => {
                 let dir = ready.from.as_deref().ok_or(io::ErrorKind::InvalidInput)?;
-                match &step.original {
-                    Some(_) => self.disk.exchange((dir, from.name()), here)?,
-                    None => self.disk.rename_new(here, (dir, from.name()))?,
+                let there = (dir, from.name());
+                if step.original.is_some() {
+                    self.disk.rename_new((dir, &ready.name), there)?;
+                    ready.surplus = None;
+                    self.disk.exchange(there, here)?;
+                } else {
+                    self.disk.rename_new(here, there)?;
                 }
-                ready.surplus = None;
             }
             (Put::WrittenInPlace, _) => self.overwrite(step, &ready.dir, step.old_bytes(), true)?,
             (Put::Moved, _) => return Err(io::ErrorKind::InvalidInput.into()),
@@ -126,20 +129,24 @@ impl Engine {
         let moved = self.check_same(file, &ready.dir, step.path.name(), from, Ctime::Renamed);
         let left = overwritten
             .map_or(Ok(()), |overwritten| self.check_same(overwritten, &dir, from.name(), &step.path, Ctime::Renamed));
-        if let Err(error) = moved.and(left) {
+        let cleared = moved.and(left).and_then(|()| match overwritten {
+            Some(_) => self.disk.rename_new(there, (&dir, &ready.name)).map_err(|error| failed(step, error)),
+            None => Ok(()),
+        });
+        if let Err(error) = cleared {
             return Err(self.give_back(step, ready, error, |engine, ready| match overwritten {
                 Some(_) => engine.disk.exchange((&dir, from.name()), (&ready.dir, step.path.name())),
                 None => engine.disk.rename_new((&ready.dir, step.path.name()), (&dir, from.name())),
             }));
         }
         if overwritten.is_some() {
-            ready.surplus = Some((dir, from.name().to_owned()));
+            ready.surplus = Some((dir, ready.name.clone()));
         }
         Ok(Put::Moved)
     }
 
-    /// Undoes a swap that has brought out another file than was expected. If that fails, nothing is removed: what came
-    /// out is somebody's content.
+    /// Undoes a swap that failed half way or has brought out another file than was expected. If that fails, nothing is
+    /// removed: what came out may be somebody's content.
     fn give_back(
         &self,
         step: &PlannedStep,
@@ -150,11 +157,13 @@ impl Engine {
         let Err(not_taken_back) = back(self, ready) else { return error };
         ready.surplus = None;
         tracing::error!(
-            path = %step.path.absolute().display(), name = ?ready.name, error = %not_taken_back,
-            "the file was changed in the last moment; the changed one could not be given its name back"
+            path = %step.path.absolute().display(), name = ?ready.name, cause = %error, error = %not_taken_back,
+            "a file could not be given its name back"
         );
+        // Somebody else's change must not be overwritten by going on.
+        let recorded = !matches!(error.kind, IoErrorKind::ContentMismatch { .. });
         let (cause, not_taken_back) = (error.kind.to_string(), not_taken_back.to_string());
-        let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded: false };
+        let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded };
         IoError::new(step.path.relative(), kind)
     }
 

@@ -7,9 +7,8 @@ use crate::{
     CancelToken,
     engine::{
         Atomicity, Durability, EditOutcome, Engine, FileOutcome, FileStatus,
-        journal::RecordedPath,
-        plan::{Action, Like, Original, PlannedFile, PlannedStep},
-        state::{Before, UndoEntry, UndoStep},
+        plan::{Action, Now, Original, PlannedFile, PlannedStep, Slot},
+        state::{Before, RecordedPath, UndoEntry, UndoStep},
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
     hash::ContentHash,
@@ -38,29 +37,16 @@ impl Engine {
         let state = self.state.as_ref()?;
         let found = state.undo().find(origin);
         let entry = found.inspect_err(|error| tracing::warn!(%origin, %error, "cannot read what is kept")).ok()??;
+        let places = Places::of(&entry);
         let resolve = |resolver: &Resolver| {
-            let paths = entry.steps.iter().flat_map(paths_of);
-            let paths: Vec<_> = paths.map(|path| resolver.resolve(&path.root.join(&path.relative))).collect();
-            let mut places: Vec<_> = paths.iter().flatten().filter_map(|path| path.place().ok()).collect();
-            places.sort_unstable();
-            places.dedup();
-            (places, paths)
+            let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
+            let mut locked: Vec<_> = paths.iter().flatten().filter_map(|path| path.place().ok()).collect();
+            locked.sort_unstable();
+            locked.dedup();
+            (locked, paths)
         };
         let (paths, locks) = self.lock_targets(false, resolve);
-        let mut paths = paths.into_iter();
-        let files = entry.steps.iter().enumerate().map(|(index, step)| {
-            let mut file = PlannedFile {
-                change: index,
-                group: 0,
-                steps: Vec::new(),
-                outcome: FileOutcome::not_applied(absolute(paths_of(step)[0])),
-            };
-            let paths = paths.by_ref().take(paths_of(step).len()).collect::<Result<Vec<_>, _>>();
-            let planned = paths.and_then(|paths| self.plan_undo(step, &paths, &mut file));
-            planned.unwrap_or_else(|error| file.fail(error));
-            file
-        });
-        let files = files.collect();
+        let files = self.plan_undo(&places, &paths);
         let mode = Mode { origin: new_origin, atomicity: Atomicity::Transaction, durability, dry_run: false };
         let outcome = self.carry_out(files, &locks, &mode, cancel);
         if outcome.applied {
@@ -70,77 +56,52 @@ impl Engine {
         Some(outcome)
     }
 
-    fn plan_undo(&self, step: &UndoStep, paths: &[RootedPath], file: &mut PlannedFile) -> Result<(), IoError> {
-        let place = |index: usize| {
-            paths.get(index).ok_or_else(|| IoError::new("", IoErrorKind::Internal("a step without a path".into())))
+    /// Plans to bring all places back; those whose files are not what was left there fail.
+    fn plan_undo(&self, places: &Places, paths: &[Result<RootedPath, IoError>]) -> Vec<PlannedFile> {
+        let mut files: Vec<PlannedFile> = Vec::new();
+        let mut slots = Vec::with_capacity(paths.len());
+        for (index, (place, path)) in places.0.iter().zip(paths).enumerate() {
+            let mut outcome = FileOutcome::not_applied(place.at.absolute());
+            outcome.real_path = Some(place.at.absolute());
+            outcome.old_content_hash = place.left;
+            let mut file = PlannedFile { change: index, group: 0, steps: Vec::new(), outcome };
+            let before = path.as_ref().map_err(IoError::clone).and_then(|path| {
+                let before = self.read_changed(path)?;
+                let actual = before.as_ref().map(|before| before.content.hash);
+                if actual == place.left {
+                    return Ok((path, before));
+                }
+                let actual = actual.map(|content| ActualHashes { content, tracking: None });
+                let kind = IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual };
+                Err(IoError::new(path.relative(), kind))
+            });
+            match before {
+                Ok((path, before)) => {
+                    let now = place.now.clone();
+                    slots.push(Slot { target: index, path, before, now, create_parents: true, file: index });
+                }
+                Err(error) => file.fail(error),
+            }
+            files.push(file);
+        }
+        if slots.len() == files.len() {
+            match self.steps(&slots) {
+                Ok(steps) => {
+                    for (slot, step) in steps {
+                        describe(&mut files[slot].outcome, &slots, slot);
+                        files[slot].steps.push(step);
+                    }
+                }
+                Err((slot, error)) => files[slot].fail(error),
+            }
+        }
+        // A place that a file only leaves is told where the file comes.
+        let leaves = |index: usize| {
+            let comes = |place: &Place| matches!(place.now, Now::Original(from) if from == index);
+            matches!(places.0[index].now, Now::Nothing) && places.0.iter().any(comes)
         };
-        let at = place(0)?;
-        file.outcome.real_path = Some(at.absolute());
-        match step {
-            UndoStep::Restore { left, before, .. } => {
-                let original = self.expect_left(at, *left)?;
-                file.outcome.old_content_hash = *left;
-                file.outcome.byte_delta = size(before.as_ref()) - stat_size(original.as_ref());
-                if let Some(before) = before {
-                    self.plan_restore(at, original, before, file)?;
-                } else {
-                    file.steps.push(PlannedStep { path: at.clone(), original, action: Action::Delete });
-                }
-            }
-            UndoStep::MoveBack { left, overwritten, .. } => {
-                let back = place(1)?;
-                let moved = self.expect_left(at, Some(*left))?;
-                self.expect_left(back, None)?;
-                file.outcome.path = back.absolute();
-                file.outcome.real_path = Some(back.absolute());
-                file.outcome.old_path = Some(at.absolute());
-                file.outcome.old_real_path = Some(at.absolute());
-                file.outcome.old_content_hash = Some(*left);
-                file.outcome.new_content_hash = Some(*left);
-                let Some(moved) = moved else { return Ok(()) };
-                match overwritten {
-                    None => {
-                        let action = Action::MoveFrom { from: at.clone(), file: moved, create_parents: true };
-                        file.steps.push(PlannedStep { path: back.clone(), original: None, action });
-                    }
-                    Some(before) => {
-                        let content = moved.content.clone();
-                        let new = content.ok_or_else(|| too_large(at, moved.stat.size, self))?.bytes.clone();
-                        let (hash, like) = (moved.hash, Like::File(at.clone()));
-                        let action = Action::Write { new, hash, like, create_parents: true, in_place: false };
-                        file.steps.push(PlannedStep { path: back.clone(), original: None, action });
-                        self.plan_restore(at, Some(moved), before, file)?;
-                        file.outcome.new_content_hash = Some(*left);
-                    }
-                }
-            }
-        }
-        file.steps.iter().try_for_each(|step| self.check_writable(step))
-    }
-
-    fn plan_restore(
-        &self,
-        at: &RootedPath,
-        original: Option<Original>,
-        before: &Before,
-        file: &mut PlannedFile,
-    ) -> Result<(), IoError> {
-        let hash = ContentHash::of(&before.bytes);
-        file.outcome.new_content_hash = Some(hash);
-        let like = if original.is_some() { Like::File(at.clone()) } else { Like::Mode(before.mode & 0o7777) };
-        let action = self.write(at, before.bytes.clone(), hash, like, true);
-        file.steps.push(PlannedStep { path: at.clone(), original, action });
-        Ok(())
-    }
-
-    /// The file at a path, which must be what a transaction left there.
-    fn expect_left(&self, at: &RootedPath, left: Option<ContentHash>) -> Result<Option<Original>, IoError> {
-        let now = self.read_original(at)?;
-        let actual = now.as_ref().map(|now| ActualHashes { content: now.hash, tracking: None });
-        if now.as_ref().map(|now| now.hash) == left {
-            return Ok(now);
-        }
-        Err(IoError::new(at.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
+        files.retain(|file| file.has_failed() || !leaves(file.change));
+        files
     }
 
     /// Keeps what is needed to take this work back, as far as that is wanted.
@@ -210,26 +171,70 @@ fn before(original: &Original) -> Option<Before> {
     Some(Before { bytes: content.bytes.clone(), mode: original.stat.mode })
 }
 
-/// The places of a step, first the one it left something at.
-fn paths_of(step: &UndoStep) -> Vec<&RecordedPath> {
-    match step {
-        UndoStep::Restore { at, .. } => vec![at],
-        UndoStep::MoveBack { now_at, was_at, .. } => vec![now_at, was_at],
+/// Says what an undo makes of a place.
+fn describe(outcome: &mut FileOutcome, slots: &[Slot], index: usize) {
+    let slot = &slots[index];
+    let bytes_before = slot.before.as_ref().map_or(0, |before| before.content.stat.size) as i64;
+    match &slot.now {
+        Now::Original(from) => {
+            let from = &slots[*from];
+            outcome.old_path = Some(from.path.absolute());
+            outcome.old_real_path = Some(from.path.absolute());
+            let hash = from.before.as_ref().map(|before| before.content.hash);
+            (outcome.old_content_hash, outcome.new_content_hash) = (hash, hash);
+        }
+        Now::Bytes { bytes, .. } => {
+            outcome.new_content_hash = Some(ContentHash::of(bytes));
+            outcome.byte_delta = bytes.len() as i64 - bytes_before;
+        }
+        Now::Nothing | Now::Text { .. } => outcome.byte_delta = -bytes_before,
     }
 }
 
-fn absolute(path: &RecordedPath) -> std::path::PathBuf {
-    path.root.join(&path.relative)
+/// The places that a transaction has changed.
+struct Places(Vec<Place>);
+
+struct Place {
+    at: RecordedPath,
+    /// What the transaction has left there.
+    left: Option<ContentHash>,
+    /// What is to be there again, with the places as slots.
+    now: Now,
 }
 
-fn size(before: Option<&Before>) -> i64 {
-    before.map_or(0, |before| before.bytes.len() as i64)
-}
+impl Places {
+    fn of(entry: &UndoEntry) -> Self {
+        let mut places = Self(Vec::new());
+        for step in &entry.steps {
+            match step {
+                UndoStep::Restore { at, left, before } => {
+                    let at = places.at(at);
+                    places.0[at].left = *left;
+                    places.restore(at, before.as_ref());
+                }
+                UndoStep::MoveBack { now_at, was_at, left, overwritten } => {
+                    let (to, from) = (places.at(was_at), places.at(now_at));
+                    places.0[from].left = Some(*left);
+                    places.restore(from, overwritten.as_ref());
+                    places.0[to].now = Now::Original(from);
+                }
+            }
+        }
+        places
+    }
 
-fn stat_size(original: Option<&Original>) -> i64 {
-    original.map_or(0, |original| original.stat.size as i64)
-}
+    fn at(&mut self, path: &RecordedPath) -> usize {
+        let known = self.0.iter().position(|place| place.at == *path);
+        known.unwrap_or_else(|| {
+            self.0.push(Place { at: path.clone(), left: None, now: Now::Nothing });
+            self.0.len() - 1
+        })
+    }
 
-fn too_large(path: &RootedPath, bytes: u64, engine: &Engine) -> IoError {
-    IoError::new(path.relative(), IoErrorKind::TooLarge { bytes, limit: engine.max_file_bytes })
+    /// A file that comes back to the place takes precedence.
+    fn restore(&mut self, at: usize, before: Option<&Before>) {
+        if let (Now::Nothing, Some(Before { bytes, mode })) = (&self.0[at].now, before) {
+            self.0[at].now = Now::Bytes { bytes: bytes.clone(), mode: mode & 0o7777 };
+        }
+    }
 }

@@ -9,21 +9,20 @@ use crate::{
         read::VerifiedText,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
-    hash::ContentHash,
     roots::RootedPath,
     splice::{Splice, SpliceError},
 };
 
 /// A file that was there before the request.
-pub(super) struct Before {
+pub(in crate::engine) struct Before {
     pub content: Arc<FileContent>,
     /// The bytes were read; a file that is only moved or deleted may be too large for that.
     pub whole: bool,
 }
 
 /// What a place holds.
-#[derive(Debug)]
-pub(super) enum Now {
+#[derive(Debug, Clone)]
+pub(in crate::engine) enum Now {
     Nothing,
     /// The file that was there before, or that was moved there from this other place.
     Original(usize),
@@ -32,10 +31,15 @@ pub(super) enum Now {
         /// Whose place it has taken, or what it was made of: the owner, mode and attributes it gets.
         like: Option<usize>,
     },
+    /// What was there before a transaction that is undone.
+    Bytes {
+        bytes: Vec<u8>,
+        mode: u32,
+    },
 }
 
 /// A place that the changes speak of.
-pub(super) struct Slot<'a> {
+pub(in crate::engine) struct Slot<'a> {
     /// Index among the targets of the request.
     pub target: usize,
     pub path: &'a RootedPath,
@@ -119,16 +123,11 @@ impl<'a> Draft<'a> {
         missing.map(|(change, _)| *change).min()
     }
 
-    /// The file that is at a slot after all changes; the original of a slot is at most at one.
-    pub fn moved_to(&self, original: usize) -> Option<usize> {
-        self.slots.iter().position(|slot| matches!(slot.now, Now::Original(now) if now == original))
-    }
-
     fn edit(&mut self, change: usize, at: usize, edits: &WriteSnippetData) -> Result<(), IoErrorKind> {
         let by_text = edits.edits.iter().all(TextChange::is_guarded);
         self.need_guard(change, self.slots[at].origin(), &edits.expected, by_text)?;
         let (text, ranges) = match &self.slots[at].now {
-            Now::Nothing => return Err(IoErrorKind::NotFound),
+            Now::Nothing | Now::Bytes { .. } => return Err(IoErrorKind::NotFound),
             Now::Text { text, like } => {
                 self.check(*like, &edits.expected)?;
                 let mut finder = RangeFinder::new(text);
@@ -295,20 +294,9 @@ impl Slot<'_> {
     /// The slot of the file that what is here now was made of.
     pub fn origin(&self) -> Option<usize> {
         match self.now {
-            Now::Nothing => None,
+            Now::Nothing | Now::Bytes { .. } => None,
             Now::Original(original) => Some(original),
             Now::Text { like, .. } => like,
-        }
-    }
-}
-
-impl Draft<'_> {
-    /// Hash of what a slot holds.
-    pub fn hash(&self, slot: usize) -> Option<ContentHash> {
-        match &self.slots[slot].now {
-            Now::Nothing => None,
-            Now::Original(original) => self.slots[*original].before.as_ref().map(|before| before.content.hash),
-            Now::Text { text, .. } => Some(ContentHash::of(text.as_bytes())),
         }
     }
 }

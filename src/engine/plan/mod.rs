@@ -1,10 +1,12 @@
 //! What a request would do: every guard checked, every new content made in memory, nothing written.
 
 mod draft;
+mod steps;
 mod targets;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+pub(super) use draft::{Now, Slot};
 pub(super) use targets::Targets;
 
 use super::{EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, file::FileContent, parallel};
@@ -15,7 +17,8 @@ use crate::{
     hash::{ContentHash, TrackingHash},
     roots::RootedPath,
 };
-use draft::{Before, Draft, File, Need, Now, in_file, needs_content};
+use draft::{Before, Draft, File, Need, in_file, needs_content};
+use steps::hash_at;
 use targets::{Step, Target};
 
 /// What a request would make of one file, followed through its renames.
@@ -31,6 +34,8 @@ pub(super) struct PlannedFile {
 
 /// What is to be done at one place.
 pub(super) struct PlannedStep {
+    /// Among the steps of its group: those before it make way for it.
+    pub order: usize,
     pub path: RootedPath,
     /// The file that is there; `None` if there is none.
     pub original: Option<Original>,
@@ -170,14 +175,15 @@ impl Engine {
             planned.push((home, PlannedFile { change, group: 0, steps: Vec::new(), outcome }));
         }
         if failure.is_none() {
-            for slot in 0..draft.slots.len() {
-                let file = draft.slots[slot].file;
-                match self.planned_step(&draft, slot) {
-                    Ok(step) => planned[file].1.steps.extend(step),
-                    Err(error) => {
-                        failure = Some((planned[file].1.change, file, error));
-                        break;
+            match self.steps(&draft.slots) {
+                Ok(steps) => {
+                    for (slot, step) in steps {
+                        planned[draft.slots[slot].file].1.steps.push(step);
                     }
+                }
+                Err((slot, error)) => {
+                    let file = draft.slots[slot].file;
+                    failure = Some((planned[file].1.change, file, error));
                 }
             }
         }
@@ -186,6 +192,8 @@ impl Engine {
                 file.mark_not_applied();
             }
             let (_, file) = &mut planned[file];
+            // The error tells what there is.
+            file.outcome.old_content_hash = None;
             file.change = change;
             file.fail(error);
         }
@@ -195,66 +203,6 @@ impl Engine {
         let of_change = of_change.iter().map(|&(change, file)| (change, new_index(file))).collect();
         let planned = planned.into_iter().zip(&kept).filter_map(|(file, kept)| kept.then_some(file)).collect();
         (planned, of_change)
-    }
-
-    /// What is to be done at a place, if anything.
-    fn planned_step(&self, draft: &Draft, index: usize) -> Result<Option<PlannedStep>, IoError> {
-        let slot = &draft.slots[index];
-        let (path, create_parents) = (slot.path.clone(), slot.create_parents);
-        let original = slot.before.as_ref().map(Original::of);
-        let hash = draft.hash(index);
-        let action = match &draft.slots[index].now {
-            Now::Original(original) if *original == index => return Ok(None),
-            Now::Original(from) => {
-                let source = &draft.slots[*from];
-                let before = source.before.as_ref().ok_or_else(|| in_file(&path)(not_read()))?;
-                if source.path.dir().and_then(|one| Ok(one.id().device != path.dir()?.id().device)).unwrap_or(false) {
-                    return Err(in_file(&path)(IoErrorKind::AcrossFileSystems));
-                }
-                let free = matches!(source.now, Now::Nothing) && draft.moved_to(index).is_none();
-                if free {
-                    Action::MoveFrom { from: source.path.clone(), file: Original::of(before), create_parents }
-                } else if before.whole {
-                    let (new, hash) = (before.content.bytes.clone(), before.content.hash);
-                    self.write(&path, new, hash, Like::File(source.path.clone()), create_parents)
-                } else {
-                    let (bytes, limit) = (before.content.stat.size, self.max_file_bytes);
-                    return Err(in_file(&path)(IoErrorKind::TooLarge { bytes, limit }));
-                }
-            }
-            Now::Nothing => match (&original, draft.moved_to(index)) {
-                (None, _) => return Ok(None),
-                // The step at its new place moves it.
-                (Some(_), Some(to)) if draft.moved_to(to).is_none() => return Ok(None),
-                (Some(_), _) => Action::Delete,
-            },
-            Now::Text { text, like } => {
-                let hash = hash.ok_or_else(|| in_file(&path)(not_read()))?;
-                let stays = like.is_none_or(|like| like == index);
-                if stays && original.as_ref().is_some_and(|original| original.hash == hash) {
-                    return Ok(None);
-                }
-                let like = like.map_or(Like::New, |like| Like::File(draft.slots[like].path.clone()));
-                self.write(&path, text.clone().into_bytes(), hash, like, create_parents)
-            }
-        };
-        let step = PlannedStep { path, original, action };
-        self.check_writable(&step)?;
-        Ok(Some(step))
-    }
-
-    pub(super) fn write(
-        &self,
-        path: &RootedPath,
-        new: Vec<u8>,
-        hash: ContentHash,
-        like: Like,
-        create_parents: bool,
-    ) -> Action {
-        let links = path.stat().map_or(0, |stat| stat.links);
-        let mounted = || path.dir().is_ok_and(|dir| dir.is_mount_point(path.name()));
-        let in_place = links > 1 || (links == 1 && mounted());
-        Action::Write { new, hash, like, create_parents, in_place }
     }
 
     /// Reads the file at a place as far as its content matters.
@@ -277,55 +225,13 @@ impl Engine {
     }
 
     /// Reads the file at a path, if there is one, for a step that changes it.
-    pub(super) fn read_original(&self, path: &RootedPath) -> Result<Option<Original>, IoError> {
-        Ok(self.read_before(path, Need::Hash)?.as_ref().map(Original::of))
-    }
-
-    /// Refuses, before anything is touched, what could not or must not be written.
-    pub(super) fn check_writable(&self, step: &PlannedStep) -> Result<(), IoError> {
-        let PlannedStep { path, original, action } = step;
-        let refuse = |kind| Err(in_file(path)(kind));
-        if let Action::MoveFrom { from, .. } = action {
-            check_directory(from)?;
-        }
-        let dir = match (path.dir(), action) {
-            (
-                Err(error),
-                Action::Write { create_parents: true, .. } | Action::MoveFrom { create_parents: true, .. },
-            ) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            (Err(error), _) => return Err(IoError::os(path.relative(), "open the parent directory", error)),
-            (Ok(dir), _) => dir,
-        };
-        let in_place = matches!(action, Action::Write { in_place: true, .. });
-        if !in_place {
-            check_directory(path)?;
-        }
-        let Some(original) = original else { return Ok(()) };
-        if original.stat.is_read_only() {
-            return refuse(IoErrorKind::ReadOnly);
-        }
-        if in_place && self.state.is_none() {
-            return refuse(IoErrorKind::NotSupported(
-                "writing a file that has several hard links or is a mount point, without a state directory,",
-            ));
-        }
-        if !in_place && dir.is_mount_point(path.name()) {
-            return Err(IoError::os(path.relative(), "replace a mount point", io::ErrorKind::ResourceBusy.into()));
-        }
-        dir.check_writable(path.name()).map_err(|error| IoError::os(path.relative(), "write", error))
+    pub(super) fn read_changed(&self, path: &RootedPath) -> Result<Option<Before>, IoError> {
+        self.read_before(path, Need::Hash)
     }
 }
 
 /// The files of a group with the targets they begin at, and the file that each change concerns.
 type GroupPlan = (Vec<(usize, PlannedFile)>, Vec<(usize, usize)>);
-
-fn check_directory(path: &RootedPath) -> Result<(), IoError> {
-    let dir = path.dir().map_err(|error| IoError::os(path.relative(), "open the parent directory", error))?;
-    #[cfg(unix)]
-    dir.check_changeable().map_err(|error| IoError::os(path.relative(), "change the directory", error))?;
-    let _ = dir;
-    Ok(())
-}
 
 /// What comes of a file if all goes well.
 ///
@@ -338,7 +244,7 @@ fn outcome(draft: &Draft, file: &File, existed: bool, targets: &[Target], dry_ru
     let mut outcome = FileOutcome::not_applied(targets[slot.target].asked.to_path_buf());
     outcome.real_path = Some(slot.path.absolute());
     outcome.old_content_hash = before.map(|before| before.content.hash);
-    outcome.new_content_hash = file.at.and_then(|at| draft.hash(at));
+    outcome.new_content_hash = file.at.and_then(|at| hash_at(&draft.slots, at));
     if moved {
         outcome.old_path = Some(targets[home.target].asked.to_path_buf());
         outcome.old_real_path = Some(home.path.absolute());
@@ -346,7 +252,7 @@ fn outcome(draft: &Draft, file: &File, existed: bool, targets: &[Target], dry_ru
     outcome.edits = file.ranges.clone();
     let text = file.at.and_then(|at| match &draft.slots[at].now {
         Now::Text { text, .. } => Some(text),
-        Now::Nothing | Now::Original(_) => None,
+        Now::Nothing | Now::Original(_) | Now::Bytes { .. } => None,
     });
     if let (Some(text), Some(guard)) = (text, file.tracked) {
         outcome.new_tracking_hash = TrackingHash::of_text(guard.namespace, &slot.path.absolute(), text).ok();
@@ -466,10 +372,6 @@ impl FileOutcome {
             preview: None,
         }
     }
-}
-
-fn not_read() -> IoErrorKind {
-    IoErrorKind::Internal("a file that was not read".into())
 }
 
 fn restless() -> IoErrorKind {

@@ -1,10 +1,10 @@
-//! Carries requests out on worker threads and answers each of them once.
+//! The workers of a session: they take in what the client sends, carry requests out and answer each of them once.
 
 use std::{
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -16,10 +16,12 @@ use lsp_types::{
 use tracing::field::Empty;
 
 use super::{
+    End,
     envelope::Params,
-    in_flight::{Asked, Help, InFlight, Limits, NotAdmitted, Started, Ticket, Waiting, Worker},
+    in_flight::{Asked, Help, InFlight, Limits, NotAdmitted, Ticket, Turn, Waiting, Worker},
     lsp::Lsp,
     outbox::encode_notification,
+    reader::Reader,
     spawn,
 };
 use crate::{
@@ -35,6 +37,8 @@ use crate::{
 
 pub(super) struct Dispatch {
     in_flight: InFlight<Job>,
+    /// Held by whoever reads; `None` once the input has ended.
+    reader: Mutex<Option<Reader>>,
     pub lsp: Lsp,
     pub connection: Connection,
     shut_down: AtomicBool,
@@ -48,11 +52,12 @@ pub(super) enum Job {
 }
 
 impl Dispatch {
-    pub fn new(limits: Limits, lsp: Lsp, connection: Connection) -> Self {
+    pub fn new(limits: Limits, reader: Reader, lsp: Lsp, connection: Connection) -> Self {
         let outbox = connection.outbox.clone();
         // A client that does not read gets no further work done, so that results do not pile up.
         let in_flight = InFlight::new(limits, move || outbox.has_room());
-        Self { in_flight, lsp, connection, shut_down: AtomicBool::new(false), ended: AtomicBool::new(false) }
+        let (reader, ended) = (Mutex::new(Some(reader)), AtomicBool::new(false));
+        Self { in_flight, reader, lsp, connection, shut_down: AtomicBool::new(false), ended }
     }
 
     /// Takes a request in, to be carried out when its turn comes, or refuses it.
@@ -100,9 +105,9 @@ impl Dispatch {
         self.connection.outbox.wait_for_room();
     }
 
-    /// Waits until another message may be read.
-    pub fn wait_for_room(&self) {
-        self.in_flight.wait_for_room();
+    /// Whether another message may be read.
+    pub fn has_room(&self) -> bool {
+        self.in_flight.has_room()
     }
 
     /// Whether `shutdown` has been received.
@@ -134,21 +139,20 @@ impl Dispatch {
     /// Waits until reading has to stop.
     #[cfg(all(test, unix))]
     pub fn wait_until_full(&self) {
-        while self.in_flight.has_room() {
+        while self.has_room() {
             std::thread::yield_now();
         }
     }
 
     /// Writes to the client until the outbox is closed.
-    pub fn write_to(self: &Arc<Self>, output: impl Write) {
+    pub fn write_to(self: &Arc<Self>, output: impl Write + Send + 'static) {
         self.connection.outbox.write_to(output, || self.help(self.in_flight.resume()));
     }
 
-    /// Starts the worker that is always there; others come and go.
-    pub fn start_worker(self: &Arc<Self>) -> io::Result<()> {
-        self.in_flight.first_worker();
+    /// Starts the first worker, which reads; others come and go.
+    pub fn start(self: &Arc<Self>) -> io::Result<()> {
         let this = self.clone();
-        spawn("ploke-worker", move || this.work())
+        spawn("ploke-worker", move || this.work(Worker::First))
     }
 
     fn help(self: &Arc<Self>, help: Help) {
@@ -156,18 +160,42 @@ impl Dispatch {
             return;
         }
         let this = self.clone();
-        if let Err(error) = spawn("ploke-worker", move || this.work()) {
+        if let Err(error) = spawn("ploke-worker", move || this.work(Worker::Called)) {
             tracing::warn!(%error, "no further thread could be started, requests wait for those there are");
             self.in_flight.worker_not_made();
         }
     }
 
-    fn work(self: &Arc<Self>) {
+    fn work(self: &Arc<Self>, mut worker: Worker) {
         let _runtime = self.lsp.runtime().enter();
-        let mut worker = Worker::New;
-        while let Some(Started { ticket, request, help }) = self.in_flight.next(&mut worker) {
+        while let Some((turn, help)) = self.in_flight.next(worker) {
             self.help(help);
-            self.carry_out(ticket, request);
+            worker = match turn {
+                Turn::Read => {
+                    self.read();
+                    Worker::HasRead
+                }
+                Turn::CarryOut(ticket, request) => {
+                    self.carry_out(ticket, request);
+                    Worker::HasCarriedOut
+                }
+                Turn::Write => {
+                    self.connection.outbox.write_queued(|| self.help(self.in_flight.resume()));
+                    Worker::HasWritten
+                }
+            };
+        }
+    }
+
+    fn read(self: &Arc<Self>) {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = catch_unwind(AssertUnwindSafe(|| reader.as_mut()?.read(self))).unwrap_or_else(|_| {
+            tracing::error!("the reader panicked, the session ends");
+            Some(End::Broken)
+        });
+        if let Some((end, reader)) = end.zip(reader.take_if(|_| end.is_some())) {
+            self.in_flight.end_input();
+            reader.end(end);
         }
     }
 

@@ -71,9 +71,21 @@ impl<R: Read> FrameReader<R> {
         })
     }
 
+    /// Whether the next message is there already, so that nobody has to wait for it.
+    pub fn has_next(&self) -> bool {
+        let mut rest = self.input.buffer();
+        if self.unread > 0 || rest.is_empty() {
+            return false;
+        }
+        match read_header(&mut rest, &mut Vec::new()) {
+            Ok(length) => length > self.max_body_bytes || rest.len() as u64 >= length,
+            Err(stop) => !matches!(stop, Stop::End),
+        }
+    }
+
     fn try_next(&mut self) -> Result<Frame, Stop> {
         self.skip_refused_body()?;
-        let length = self.read_header()?;
+        let length = read_header(&mut self.input, &mut self.line)?;
         if length > self.max_body_bytes {
             self.unread = length;
             return Ok(Frame::TooLong { bytes: length });
@@ -87,33 +99,33 @@ impl<R: Read> FrameReader<R> {
         Ok(())
     }
 
-    fn read_header(&mut self) -> Result<u64, Stop> {
-        let mut room = MAX_HEADER_BYTES;
-        let mut length = None;
-        loop {
-            self.line.clear();
-            room -= self.input.by_ref().take(room as u64).read_until(b'\n', &mut self.line)?;
-            if !self.line.ends_with(b"\n") {
-                return Err(if room == 0 { BrokenFraming::HeaderTooLong.into() } else { Stop::End });
-            }
-            let field = self.line.strip_suffix(b"\r\n").ok_or(BrokenFraming::Garbled)?;
-            if field.is_empty() {
-                return Ok(length.ok_or(BrokenFraming::NoContentLength)?);
-            }
-            if let Some(new) = content_length(field)? {
-                if length.is_some_and(|old| old != new) {
-                    return Err(BrokenFraming::Contradictory.into());
-                }
-                length = Some(new);
-            }
-        }
-    }
-
     fn read_body(&mut self, length: u64) -> Result<Vec<u8>, Stop> {
         let reservation = usize::try_from(length).unwrap_or(usize::MAX).min(FIRST_RESERVATION);
         let mut body = Vec::with_capacity(reservation);
         self.input.by_ref().take(length).read_to_end(&mut body)?;
         if (body.len() as u64) < length { Err(Stop::End) } else { Ok(body) }
+    }
+}
+
+fn read_header(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<u64, Stop> {
+    let mut room = MAX_HEADER_BYTES;
+    let mut length = None;
+    loop {
+        line.clear();
+        room -= input.by_ref().take(room as u64).read_until(b'\n', line)?;
+        if !line.ends_with(b"\n") {
+            return Err(if room == 0 { BrokenFraming::HeaderTooLong.into() } else { Stop::End });
+        }
+        let field = line.strip_suffix(b"\r\n").ok_or(BrokenFraming::Garbled)?;
+        if field.is_empty() {
+            return Ok(length.ok_or(BrokenFraming::NoContentLength)?);
+        }
+        if let Some(new) = content_length(field)? {
+            if length.is_some_and(|old| old != new) {
+                return Err(BrokenFraming::Contradictory.into());
+            }
+            length = Some(new);
+        }
     }
 }
 

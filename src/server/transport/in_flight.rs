@@ -1,80 +1,34 @@
-//! The requests that have been received and not been answered, and who works on them next.
+//! The requests that have been received and not been answered, and what each thread of a session does next.
+
+mod values;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+pub(super) use values::{Asked, Help, Limits, NotAdmitted, Ticket, Turn, Waiting, Worker};
 
 use crate::{CancelToken, server::method::RequestId};
 
 /// Requests in flight: they wait in the order they came, run on a bounded number of workers, and are answered once.
 ///
-/// `J` is whatever is needed to carry one out.
+/// Waking a thread costs about as much as carrying out a short request. So whoever has read requests carries them out
+/// and reads on afterwards; another worker is called at once only when several wait. But nothing may have to wait for a
+/// request that takes long, be it reading, writing or a request: whenever there is something to do, one worker
+/// [watches](Self::watch), and begins what nobody else has begun for a [`TICK`].
 pub(super) struct InFlight<J> {
     state: Mutex<State<J>>,
-    /// For idle workers: there is something to start, or no more will come.
+    /// For idle workers: one is called, or no more will come.
     work: Condvar,
-    /// For the reader and for the end of the session: fewer requests wait or run.
+    /// For the worker that watches: no more will come.
+    tick: Condvar,
+    /// For the end of the session: fewer requests wait or run.
     fewer: Condvar,
     limits: Limits,
     /// Whether requests may be started now; asked with the lock held.
     may_start: Box<dyn Fn() -> bool + Send + Sync>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    /// Requests that run at the same time.
-    pub running: usize,
-    /// Bytes of requests that wait; reading stops beyond.
-    pub waiting_bytes: usize,
-}
-
-/// A request that waits.
-pub(super) struct Waiting<J> {
-    pub asked: Asked,
-    pub cancel: CancelToken,
-    /// Memory it keeps.
-    pub bytes: usize,
-    /// Starts only after everything before it has been answered.
-    pub alone: bool,
-    pub job: J,
-}
-
-/// What a request is called, and since when it is in flight.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub id: RequestId,
-    pub method: &'static str,
-    pub received: Instant,
-}
-
-/// A request that a worker has taken.
-pub(super) struct Started<J> {
-    pub ticket: Ticket,
-    pub request: Waiting<J>,
-    pub help: Help,
-}
-
-/// Requests by the order they came in; ids may be used again once they have been answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub(super) struct Ticket(u64);
-
-/// Whether another worker has to be made for what waits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[must_use]
-pub(super) enum Help {
-    NewWorker,
-    NotNeeded,
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) enum NotAdmitted {
-    /// A request with this id has not been answered yet.
-    Duplicate,
-    /// The session has ended.
-    Closed,
 }
 
 struct State<J> {
@@ -85,12 +39,38 @@ struct State<J> {
     /// Every request that waits or runs.
     tickets: HashMap<RequestId, Ticket>,
     last_ticket: Ticket,
-    workers: usize,
     idle: usize,
-    /// A worker has been called and has not come yet. One at a time is called, and each that finds more work than its
-    /// own calls the next: short requests are then done by few threads, long ones never keep others waiting.
+    /// Workers that carry out a request, also if it has been cancelled.
+    busy: usize,
+    /// A worker has been called and has not come yet; one at a time is.
     called: bool,
+    /// A worker watches that nothing is left undone.
+    watched: bool,
+    /// As many may be busy before it is known that they take long; each that comes then calls the next.
+    hands: usize,
+    /// Answers that nobody has begun to write.
+    unwritten: usize,
+    /// A worker reads.
+    reading: bool,
+    input_ended: bool,
     closed: bool,
+    begun: Begun,
+}
+
+/// How often something was begun.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Begun {
+    requests: u64,
+    reading: u64,
+    writing: u64,
+}
+
+/// What nobody has begun for a tick.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Undone {
+    requests: bool,
+    reading: bool,
+    writing: bool,
 }
 
 impl<J> InFlight<J> {
@@ -101,14 +81,21 @@ impl<J> InFlight<J> {
             running: HashMap::new(),
             tickets: HashMap::new(),
             last_ticket: Ticket(0),
-            workers: 0,
             idle: 0,
+            busy: 0,
             called: false,
+            watched: false,
+            hands: limits.short,
+            unwritten: 0,
+            reading: false,
+            input_ended: false,
             closed: false,
+            begun: Begun::default(),
         };
         Self {
             state: Mutex::new(state),
             work: Condvar::new(),
+            tick: Condvar::new(),
             fewer: Condvar::new(),
             limits,
             may_start: Box::new(may_start),
@@ -128,48 +115,56 @@ impl<J> InFlight<J> {
         state.tickets.insert(request.asked.id.clone(), ticket);
         state.waiting_bytes += request.bytes;
         state.waiting.insert(ticket, request);
-        Ok(self.call_worker(&mut state))
+        Ok(self.have_watched(&mut state))
     }
 
-    /// Waits until another request may be read.
-    pub fn wait_for_room(&self) {
-        let mut state = self.lock();
-        while state.waiting_bytes >= self.limits.waiting_bytes && !state.closed {
-            state = self.fewer.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    #[cfg(test)]
+    /// Whether another request may be read.
     pub fn has_room(&self) -> bool {
         self.lock().waiting_bytes < self.limits.waiting_bytes
     }
 
     /// What the calling worker is to do next, `None` when it is not needed any more.
-    pub fn next(&self, worker: &mut Worker) -> Option<Started<J>> {
+    pub fn next(&self, worker: Worker) -> Option<(Turn<J>, Help)> {
         let mut state = self.lock();
-        if mem::replace(worker, Worker::Old) == Worker::New {
-            state.called = false;
+        match worker {
+            Worker::Called => state.called = false,
+            Worker::HasRead => state.reading = false,
+            Worker::First | Worker::HasWritten => {}
+            Worker::HasCarriedOut => {
+                state.busy -= 1;
+                state.hands = state.hands.min(state.busy + self.limits.short);
+            }
         }
+        let mut may_read = worker != Worker::Called;
         let mut idle_for_long = false;
         loop {
-            if self.can_start(&state) {
-                let (ticket, request) = state.start_first()?;
-                self.fewer.notify_all();
-                return Some(Started { ticket, request, help: self.call_worker(&mut state) });
+            if let Some(turn) = self.take_turn(&mut state, may_read) {
+                return Some((turn, self.call_next(&mut state)));
             }
-            let no_more_will_come = state.closed && state.waiting.is_empty();
-            // One that is called may never come.
-            if no_more_will_come || (idle_for_long && state.workers > 1 && !state.called) {
-                state.workers -= 1;
+            if state.is_over() {
                 return None;
             }
-            state.idle += 1;
-            let (guard, wait) = self.work.wait_timeout(state, IDLE_TIME).unwrap_or_else(PoisonError::into_inner);
-            state = guard;
-            state.idle -= 1;
-            state.called = false;
-            idle_for_long = wait.timed_out();
+            if self.is_anything_to_do(&state) && !state.watched {
+                let undone;
+                (state, undone) = self.watch(state);
+                if undone.reading {
+                    return Some((state.begin_reading(), self.call_next(&mut state)));
+                }
+                if undone.writing {
+                    return Some((state.begin_writing(), self.call_next(&mut state)));
+                }
+            } else if idle_for_long {
+                return None;
+            } else {
+                (state, idle_for_long) = self.idle(state);
+                may_read = false;
+            }
         }
+    }
+
+    /// Reads nothing more.
+    pub fn end_input(&self) {
+        self.lock().input_ended = true;
     }
 
     /// Calls `answer` unless the request has been answered already; nobody else answers it meanwhile.
@@ -180,7 +175,8 @@ impl<J> InFlight<J> {
         let Some((asked, _)) = state.running.remove(&ticket) else { return false };
         state.tickets.remove(&asked.id);
         answer();
-        self.fewer.notify_all();
+        state.unwritten += 1;
+        self.tell_fewer(&state);
         true
     }
 
@@ -191,15 +187,14 @@ impl<J> InFlight<J> {
         let Some(asked) = state.cancel(ticket) else { return Help::NotNeeded };
         state.tickets.remove(id);
         answer(&asked);
-        self.fewer.notify_all();
-        self.call_worker(&mut state)
+        self.tell_fewer(&state);
+        self.have_watched(&mut state)
     }
 
     /// Admits nothing more; what has been admitted is still carried out.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.work.notify_all();
-        self.fewer.notify_all();
+        self.wake_all();
     }
 
     /// Admits nothing more, forgets what waits and cancels what has not passed its commit point; `answer` is called
@@ -216,8 +211,7 @@ impl<J> InFlight<J> {
             }
             !over
         });
-        self.work.notify_all();
-        self.fewer.notify_all();
+        self.wake_all();
     }
 
     /// Waits until nothing waits and all that runs is answered.
@@ -226,47 +220,124 @@ impl<J> InFlight<J> {
         while !(state.waiting.is_empty() && state.running.is_empty()) {
             state = self.fewer.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        // Idle workers have nothing to wait for any more once the session has ended.
-        self.work.notify_all();
+        // Workers have nothing to wait for any more once the session has ended.
+        self.wake_all();
     }
 
     /// Looks again whether requests may be started.
     pub fn resume(&self) -> Help {
-        self.call_worker(&mut self.lock())
+        self.call_next(&mut self.lock())
     }
 
-    /// Counts the worker that is made before there is any work.
-    pub fn first_worker(&self) {
-        self.lock().workers += 1;
-    }
-
-    /// Takes back a worker that was asked for and could not be made.
+    /// Takes back the call of a worker that could not be made.
     pub fn worker_not_made(&self) {
-        let mut state = self.lock();
-        state.workers -= 1;
+        self.lock().called = false;
+    }
+
+    fn take_turn(&self, state: &mut State<J>, may_read: bool) -> Option<Turn<J>> {
+        if state.unwritten < AT_ONCE && self.can_start_now(state) {
+            let (ticket, request) = state.start_first()?;
+            self.tell_fewer(state);
+            return Some(Turn::CarryOut(ticket, request));
+        }
+        if state.unwritten > 0 {
+            return Some(state.begin_writing());
+        }
+        if may_read && self.can_read(state) {
+            return Some(state.begin_reading());
+        }
+        None
+    }
+
+    /// Calls a worker if there is something for it to do at once, or nobody who watches what is left to do.
+    fn call_next(&self, state: &mut State<J>) -> Help {
+        if self.can_start_now(state) { self.call(state) } else { self.have_watched(state) }
+    }
+
+    /// Calls a worker if something is left to do and nobody watches.
+    fn have_watched(&self, state: &mut State<J>) -> Help {
+        if state.watched || !self.is_anything_to_do(state) {
+            return Help::NotNeeded;
+        }
+        self.call(state)
+    }
+
+    fn call(&self, state: &mut State<J>) -> Help {
+        if state.called {
+            return Help::NotNeeded;
+        }
+        state.called = true;
+        if state.idle > 0 {
+            self.work.notify_one();
+            return Help::NotNeeded;
+        }
+        Help::NewWorker
+    }
+
+    /// Waits until something has been left undone for a tick, which it returns, or until nothing is left to do.
+    fn watch<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, Undone) {
+        state.watched = true;
+        loop {
+            let before = state.begun;
+            state = self.tick.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            let undone = Undone {
+                requests: state.begun.requests == before.requests && self.can_start(&state),
+                reading: state.begun.reading == before.reading && self.can_read(&state),
+                writing: state.begun.writing == before.writing && state.unwritten > 0,
+            };
+            if undone.requests {
+                state.hands = 2 * state.busy.max(self.limits.short);
+            }
+            if undone != Undone::default() || state.begun == before || state.is_over() {
+                state.watched = false;
+                return (state, undone);
+            }
+        }
+    }
+
+    /// Waits for a call; whether none has come for long. One worker stays.
+    fn idle<'a>(&self, mut state: MutexGuard<'a, State<J>>) -> (MutexGuard<'a, State<J>>, bool) {
+        state.idle += 1;
+        let mut idle_for_long = false;
+        if state.idle == 1 {
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        } else {
+            let (guard, wait) = self.work.wait_timeout(state, IDLE_TIME).unwrap_or_else(PoisonError::into_inner);
+            (state, idle_for_long) = (guard, wait.timed_out());
+        }
+        state.idle -= 1;
         state.called = false;
+        (state, idle_for_long)
+    }
+
+    fn is_anything_to_do(&self, state: &State<J>) -> bool {
+        state.unwritten > 0 || self.can_start(state) || self.can_read(state)
     }
 
     fn can_start(&self, state: &State<J>) -> bool {
         let Some((_, first)) = state.waiting.first_key_value() else { return false };
-        (!first.alone || state.running.is_empty()) && (self.may_start)()
+        state.busy < self.limits.running && (!first.alone || state.running.is_empty()) && (self.may_start)()
     }
 
-    fn call_worker(&self, state: &mut State<J>) -> Help {
-        if state.called || !self.can_start(state) {
-            return Help::NotNeeded;
+    fn can_start_now(&self, state: &State<J>) -> bool {
+        state.busy < state.hands && self.can_start(state)
+    }
+
+    fn can_read(&self, state: &State<J>) -> bool {
+        let over = state.reading || state.input_ended || state.closed;
+        !over && state.waiting_bytes < self.limits.waiting_bytes
+    }
+
+    fn tell_fewer(&self, state: &State<J>) {
+        if state.closed {
+            self.fewer.notify_all();
         }
-        if state.idle > 0 {
-            state.called = true;
-            self.work.notify_one();
-            return Help::NotNeeded;
-        }
-        if state.workers < self.limits.running {
-            state.called = true;
-            state.workers += 1;
-            return Help::NewWorker;
-        }
-        Help::NotNeeded
+    }
+
+    fn wake_all(&self) {
+        self.work.notify_all();
+        self.tick.notify_all();
+        self.fewer.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
@@ -274,22 +345,39 @@ impl<J> InFlight<J> {
     }
 }
 
-/// How long a worker waits for something to do before it ends; the last one stays.
+/// How long a worker waits for something to do before it ends.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// Whether a worker has been there before.
-#[derive(Debug, PartialEq)]
-pub(super) enum Worker {
-    New,
-    Old,
-}
+/// What may take so long before something else is begun beside it.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Answers that are written at once while there is more to do: a client that sleeps is not woken for each of them.
+const AT_ONCE: usize = 16;
 
 impl<J> State<J> {
     fn start_first(&mut self) -> Option<(Ticket, Waiting<J>)> {
         let (ticket, request) = self.waiting.pop_first()?;
         self.waiting_bytes -= request.bytes;
         self.running.insert(ticket, (request.asked.clone(), request.cancel.clone()));
+        self.busy += 1;
+        self.begun.requests += 1;
         Some((ticket, request))
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed && self.waiting.is_empty()
+    }
+
+    fn begin_writing(&mut self) -> Turn<J> {
+        self.unwritten = 0;
+        self.begun.writing += 1;
+        Turn::Write
+    }
+
+    fn begin_reading(&mut self) -> Turn<J> {
+        self.reading = true;
+        self.begun.reading += 1;
+        Turn::Read
     }
 
     /// Takes out a request that can still be cancelled; `None` if there is none or it is too late.

@@ -132,10 +132,7 @@ mod tests {
         let outbox = Arc::new(Outbox::new(100));
         let message = |n: u32| Request::build("window/logMessage").params(json!({ "type": 2, "message": n })).finish();
         tokio_test::block_on(forward(stream::iter((0..1000).map(message)), outbox.clone()));
-        outbox.close();
-        let mut written = Vec::new();
-        outbox.write_to(&mut written, || {});
-        let written = String::from_utf8(written).unwrap();
+        let written = crate::server::transport::outbox::tests::drain(&outbox);
         assert!(written.contains(r#""message":0"#) && written.contains("window/logMessage"), "{written}");
         assert!(!written.contains(r#""message":9"#), "{written}");
     }

@@ -1,9 +1,12 @@
 //! The way of a message: frames in, requests on worker threads, one ordered queue out.
 //!
-//! Three kinds of threads work on a session. The reader cuts the input into messages, answers at once what it can, and
-//! hands requests on; it alone knows the phase of the session. Workers carry requests out, each from its params to its
-//! encoded response. The writer takes messages from the queue. None of them ever waits for the client, except for the
-//! writer, and the reader when too much waits; so whatever has begun can always end.
+//! The workers of a session are all alike and take turns. One of them reads: it cuts what has come into messages,
+//! answers at once what it can, and puts requests in a queue. Then it carries them out, each from its params to its
+//! encoded response, writes the answers, and reads on: a short request never changes hands, since waking another thread
+//! takes longer. When a request takes long, others go on with reading and with what waits; see `in_flight`.
+//!
+//! Everything for the client stands in one queue. Only workers, and the one thread that writes what others have put
+//! there, ever wait for the client, and no more is read while too much waits; so whatever has begun can always end.
 
 mod client_process;
 mod dispatch;
@@ -23,7 +26,7 @@ mod tests;
 
 use std::{
     io::{self, Read, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
+    num::NonZero,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -59,7 +62,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             routes: ROUTES,
-            limits: in_flight::Limits { running: 256, waiting_bytes: 64 * 1024 * 1024 },
+            limits: in_flight::Limits { running: 256, short: cores().max(2), waiting_bytes: 64 * 1024 * 1024 },
             outbox_bytes: 64 * 1024 * 1024,
             patience: Duration::from_secs(2),
         }
@@ -114,7 +117,10 @@ impl Threads {
         let max_message_bytes = options.max_message_bytes();
         let handle = runtime.handle().clone();
         let lsp = Lsp::new(handle.clone(), options, names().collect(), outbox.clone());
-        let dispatch = Arc::new(Dispatch::new(setup.limits, lsp, Connection { outbox, metrics, runtime: handle }));
+        let (session_ends, ended) = mpsc::channel();
+        let reader = Reader::new(input, max_message_bytes, setup.routes, session_ends);
+        let connection = Connection { outbox, metrics, runtime: handle };
+        let dispatch = Arc::new(Dispatch::new(setup.limits, reader, lsp, connection));
 
         let (writing_ends, writing) = mpsc::channel::<()>();
         let writer = dispatch.clone();
@@ -122,17 +128,7 @@ impl Threads {
             writer.write_to(output);
             drop(writing_ends);
         })?;
-        dispatch.start_worker()?;
-        let (session_ends, ended) = mpsc::channel();
-        let reader = Reader::new(input, max_message_bytes, setup.routes, dispatch.clone(), session_ends.clone());
-        spawn("ploke-reader", move || {
-            let end = catch_unwind(AssertUnwindSafe(|| reader.run())).unwrap_or_else(|_| {
-                tracing::error!("the reader panicked, the session ends");
-                End::Broken
-            });
-            // Nobody listens when the session has ended for another reason.
-            let _ = session_ends.send(end);
-        })?;
+        dispatch.start()?;
         Ok(Self { dispatch, runtime, ended, writing, patience: setup.patience })
     }
 
@@ -166,6 +162,10 @@ impl Threads {
             taken = now;
         }
     }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

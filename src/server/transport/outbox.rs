@@ -1,10 +1,10 @@
-//! The one queue of everything that goes to the client, and the thread that writes it.
+//! The one queue of everything that goes to the client, and how it is written.
 
 use std::{
     collections::VecDeque,
     io::{self, BufWriter, Write},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -18,13 +18,17 @@ use crate::protocol::{FileChange, FileChangedParams, file_changed};
 /// Pushing never waits, so that nobody is blocked by a client that does not read. What is queued stays bounded all the
 /// same because whoever makes messages looks first: no request is started while there is no [room](Self::has_room),
 /// nothing more is read after an answer that found none, and events of the watcher are [refused](Self::try_push_changes).
+///
+/// A thread that may wait for the client writes what it has pushed [itself](Self::write_queued); what the others push is
+/// written by the thread that [has brought the output](Self::write_to).
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
-    filled: Condvar,
+    /// For the thread that has brought the output: something is queued that nobody else writes, or there is an end.
+    unwritten: Condvar,
     room: Condvar,
     bound: usize,
     /// Bytes the client has taken.
-    taken: AtomicU64,
+    taken: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -34,12 +38,15 @@ struct Queue {
     bytes: usize,
     /// `seq` of the last `ploke/fileChanged`.
     seq: u64,
+    /// Whoever writes has it, until nothing is queued any more.
+    output: Option<Output>,
     /// Nothing more is taken in; what is queued is still written.
     closed: bool,
     /// The client can not be reached any more: everything is dropped.
     gone: bool,
-    writer_waits: bool,
 }
+
+type Output = BufWriter<Counted>;
 
 /// The client does not read fast enough.
 #[derive(Debug, PartialEq)]
@@ -48,21 +55,24 @@ pub(crate) struct Full;
 impl Outbox {
     /// An empty queue that has room until it holds `bound` bytes.
     pub fn new(bound: usize) -> Self {
-        Self { queue: Mutex::default(), filled: Condvar::new(), room: Condvar::new(), bound, taken: AtomicU64::new(0) }
+        Self { queue: Mutex::default(), unwritten: Condvar::new(), room: Condvar::new(), bound, taken: Arc::default() }
     }
 
     /// Queues one message, given as its JSON text.
     pub fn push(&self, message: Vec<u8>) {
-        self.lock().push(message, &self.filled);
+        let mut queue = self.lock();
+        queue.push(message);
+        self.have_written(&queue);
     }
 
-    /// Queues a response right behind the notification of the changes that its request has made.
+    /// Queues a response right behind the notification of the changes that its request has made; the caller is to
+    /// [write](Self::write_queued) them.
     pub fn push_answer(&self, changes: Vec<FileChange>, response: Vec<u8>) {
         let mut queue = self.lock();
         if !changes.is_empty() {
-            queue.push_changes(changes, false, &self.filled);
+            queue.push_changes(changes, false);
         }
-        queue.push(response, &self.filled);
+        queue.push(response);
     }
 
     /// Queues one message unless there is no room.
@@ -71,7 +81,8 @@ impl Outbox {
         if queue.bytes >= self.bound {
             return Err(Full);
         }
-        queue.push(message, &self.filled);
+        queue.push(message);
+        self.have_written(&queue);
         Ok(())
     }
 
@@ -81,7 +92,8 @@ impl Outbox {
         if queue.bytes >= self.bound {
             return Err(Full);
         }
-        queue.push_changes(changes, rescan, &self.filled);
+        queue.push_changes(changes, rescan);
+        self.have_written(&queue);
         Ok(())
     }
 
@@ -102,10 +114,10 @@ impl Outbox {
         self.lock().seq
     }
 
-    /// Takes in nothing more; the writer ends when it has written what is queued.
+    /// Takes in nothing more; [`Outbox::write_to`] ends when everything queued has been written.
     pub fn close(&self) {
         self.lock().closed = true;
-        self.filled.notify_all();
+        self.unwritten.notify_all();
         self.room.notify_all();
     }
 
@@ -114,43 +126,76 @@ impl Outbox {
         self.taken.load(Relaxed)
     }
 
-    /// Writes what is queued until the queue is closed; `room_again` is called whenever it has room after it had none.
+    /// Lets everybody write to `output`, and writes what nobody else does, until the queue is closed; `room_again` is
+    /// called whenever it has room after it had none.
     ///
     /// A failed write means that the client has gone: from then on everything is dropped.
-    pub fn write_to(&self, output: impl Write, room_again: impl Fn()) {
-        let mut output = BufWriter::with_capacity(CHUNK, Counted { output, taken: &self.taken });
-        while let Some(batch) = self.next_batch() {
+    pub fn write_to(&self, output: impl Write + Send + 'static, room_again: impl Fn()) {
+        let output = Counted { output: Box::new(output), taken: self.taken.clone() };
+        self.lock().output = Some(BufWriter::with_capacity(CHUNK, output));
+        while self.wait_for_unwritten() {
+            self.write_queued(&room_again);
+        }
+    }
+
+    /// Writes until nothing is queued, unless somebody is writing: then it is written there.
+    pub fn write_queued(&self, room_again: impl Fn()) {
+        let mut queue = self.lock();
+        if queue.messages.is_empty() {
+            return;
+        }
+        let Some(mut output) = queue.output.take() else { return };
+        loop {
+            let batch = queue.next_batch();
+            drop(queue);
             let result = batch.iter().try_for_each(|message| write_frame(&mut output, message));
             if let Err(error) = result.and_then(|()| output.flush()) {
                 tracing::warn!(%error, "the client can not be written to");
+                // What is left in it is not tried again.
+                drop(output.into_parts());
                 self.drop_all();
-                room_again();
-                return;
+                return room_again();
             }
             if self.was_written(batch.iter().map(Vec::len).sum()) {
                 room_again();
             }
+            queue = self.lock();
+            if queue.messages.is_empty() {
+                queue.output = Some(output);
+                if queue.closed {
+                    self.unwritten.notify_all();
+                }
+                return;
+            }
         }
     }
 
-    fn next_batch(&self) -> Option<Vec<Vec<u8>>> {
+    /// Waits for something that nobody writes; false once there will be nothing more.
+    fn wait_for_unwritten(&self) -> bool {
         let mut queue = self.lock();
-        while queue.messages.is_empty() {
-            if queue.closed {
-                return None;
+        loop {
+            if queue.gone {
+                return false;
             }
-            queue.writer_waits = true;
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.writer_waits = false;
+            if queue.output.is_some() {
+                if !queue.messages.is_empty() {
+                    return true;
+                }
+                if queue.closed {
+                    // The client sees the end when it is dropped.
+                    queue.output = None;
+                    return false;
+                }
+            }
+            queue = self.unwritten.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let mut bytes = 0;
-        let fitting = queue.messages.iter().take_while(|message| {
-            let begins_in_time = bytes < MAX_BATCH_BYTES;
-            bytes += message.len();
-            begins_in_time
-        });
-        let count = fitting.count();
-        Some(queue.messages.drain(..count).collect())
+    }
+
+    /// Makes sure that what was pushed is written.
+    fn have_written(&self, queue: &Queue) {
+        if queue.output.is_some() {
+            self.unwritten.notify_one();
+        }
     }
 
     /// Frees the room of what was written; whether there is room again.
@@ -171,6 +216,7 @@ impl Outbox {
         queue.bytes = 0;
         queue.messages = VecDeque::new();
         self.room.notify_all();
+        self.unwritten.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -178,31 +224,39 @@ impl Outbox {
     }
 }
 
-/// Bytes after which the writer looks at the queue again, so that room is noticed while much is written.
+/// Bytes after which a writer looks at the queue again, so that room is noticed while much is written.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// Bytes that go into one system call; a pipe holds as many.
 const CHUNK: usize = 64 * 1024;
 
 impl Queue {
-    fn push(&mut self, message: Vec<u8>, filled: &Condvar) {
+    fn next_batch(&mut self) -> Vec<Vec<u8>> {
+        let mut bytes = 0;
+        let fitting = self.messages.iter().take_while(|message| {
+            let begins_in_time = bytes < MAX_BATCH_BYTES;
+            bytes += message.len();
+            begins_in_time
+        });
+        let count = fitting.count();
+        self.messages.drain(..count).collect()
+    }
+
+    fn push(&mut self, message: Vec<u8>) {
         if self.closed || self.gone {
             return;
         }
         self.bytes += message.len();
         self.messages.push_back(message);
-        if self.writer_waits {
-            filled.notify_one();
-        }
     }
 
     // Encoded with the lock held, because only then it is known which number it has.
-    fn push_changes(&mut self, changes: Vec<FileChange>, rescan: bool, filled: &Condvar) {
+    fn push_changes(&mut self, changes: Vec<FileChange>, rescan: bool) {
         let params = FileChangedParams { seq: self.seq + 1, changes, rescan };
         match encode_notification(file_changed::METHOD, &params) {
             Ok(message) => {
                 self.seq += 1;
-                self.push(message, filled);
+                self.push(message);
             }
             Err(error) => tracing::error!(%error, "changes could not be encoded and are lost"),
         }
@@ -225,12 +279,12 @@ fn write_frame(output: &mut impl Write, message: &[u8]) -> io::Result<()> {
 }
 
 /// Counts what was taken, chunk by chunk, so that one can see whether the client still reads.
-struct Counted<'a, W> {
-    output: W,
-    taken: &'a AtomicU64,
+struct Counted {
+    output: Box<dyn Write + Send>,
+    taken: Arc<AtomicU64>,
 }
 
-impl<W: Write> Write for Counted<'_, W> {
+impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.output.write(&bytes[..bytes.len().min(CHUNK)])?;
         self.taken.fetch_add(written as u64, Relaxed);
@@ -243,4 +297,4 @@ impl<W: Write> Write for Counted<'_, W> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

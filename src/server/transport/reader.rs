@@ -25,12 +25,10 @@ use crate::server::{
     session::Session,
 };
 
-pub(super) struct Reader<R> {
-    frames: FrameReader<R>,
+pub(super) struct Reader {
+    frames: FrameReader<Box<dyn Read + Send>>,
     routes: &'static [Route],
-    dispatch: Arc<Dispatch>,
     phase: Phase,
-    /// Ends the session when the client's process dies.
     session_ends: mpsc::Sender<End>,
     client_process: Option<ClientProcess>,
 }
@@ -41,124 +39,119 @@ enum Phase {
     ShutDown,
 }
 
-impl<R: Read> Reader<R> {
+impl Reader {
     pub fn new(
-        input: R,
+        input: impl Read + Send + 'static,
         max_message_bytes: u64,
         routes: &'static [Route],
-        dispatch: Arc<Dispatch>,
         session_ends: mpsc::Sender<End>,
     ) -> Self {
-        let frames = FrameReader::new(input, max_message_bytes);
-        Self { frames, routes, dispatch, phase: Phase::Uninitialized, session_ends, client_process: None }
+        let frames = FrameReader::new(Box::new(input) as Box<_>, max_message_bytes);
+        Self { frames, routes, phase: Phase::Uninitialized, session_ends, client_process: None }
     }
 
-    /// Reads until the session ends.
-    pub fn run(mut self) -> End {
+    /// Waits for a message and takes it in, with all others that have come by then; returns why the session ends, if it
+    /// does.
+    pub fn read(&mut self, dispatch: &Arc<Dispatch>) -> Option<End> {
         loop {
-            self.dispatch.wait_for_room();
             let frame = self.frames.next();
-            if self.dispatch.has_ended() {
-                return End::InputEnded;
+            if dispatch.has_ended() {
+                return Some(End::InputEnded);
             }
             match frame {
                 Frame::Body(body) => {
-                    if let Some(end) = self.receive(body) {
+                    let end = self.receive(dispatch, body);
+                    if end.is_some() {
                         return end;
                     }
                 }
                 Frame::TooLong { bytes } => {
                     let limit = self.frames.max_body_bytes();
                     let message = format!("a message of {bytes} bytes is above the limit of {limit} bytes");
-                    self.refuse(&RequestId::Null, RpcError::invalid_request(message));
+                    dispatch.answer_at_once(&RequestId::Null, &RpcError::invalid_request(message));
                 }
                 Frame::Broken(reason) => {
-                    self.refuse(&RequestId::Null, RpcError::parse_error(reason.to_string()));
-                    return End::Broken;
+                    dispatch.answer_at_once(&RequestId::Null, &RpcError::parse_error(reason.to_string()));
+                    return Some(End::Broken);
                 }
-                Frame::End => return End::InputEnded,
+                Frame::End => return Some(End::InputEnded),
+            }
+            if !(self.frames.has_next() && dispatch.has_room()) {
+                return None;
             }
         }
     }
 
-    fn receive(&mut self, body: Vec<u8>) -> Option<End> {
+    fn receive(&mut self, dispatch: &Arc<Dispatch>, body: Vec<u8>) -> Option<End> {
         let received = Instant::now();
         match envelope::parse(body) {
-            Ok(Incoming::Request { id, method, params }) => self.request(id, &method, params, received),
-            Ok(Incoming::Notification { method, params }) => return self.notification(&method, params),
-            Ok(Incoming::Response(text)) => self.dispatch.lsp.answered_by_client(&text),
-            Err(refused) => self.refuse(&refused.id, refused.error),
+            Ok(Incoming::Request { id, method, params }) => self.request(dispatch, id, &method, params, received),
+            Ok(Incoming::Notification { method, params }) => return notification(dispatch, &method, &params),
+            Ok(Incoming::Response(text)) => dispatch.lsp.answered_by_client(&text),
+            Err(refused) => dispatch.answer_at_once(&refused.id, &refused.error),
         }
         None
     }
 
-    fn request(&mut self, id: RequestId, method: &str, params: Params, received: Instant) {
+    fn request(&mut self, dispatch: &Arc<Dispatch>, id: RequestId, method: &str, params: Params, received: Instant) {
         let route = self.routes.iter().find(|route| route.name == method);
         let name = match method {
             "initialize" => Some("initialize"),
             "shutdown" => Some("shutdown"),
             _ => route.map(|route| route.name),
         };
-        let Some(method) = name else { return self.unknown(&id, method) };
+        let Some(method) = name else { return self.unknown(dispatch, &id, method) };
         let asked = Asked { id, method, received };
         match (&self.phase, route) {
-            (Phase::Uninitialized, _) if method == "initialize" => self.initialize(&asked, &params),
-            (Phase::Uninitialized, _) => self.dispatch.refuse(&asked, &RpcError::not_initialized()),
-            (Phase::ShutDown, _) => self.dispatch.refuse(&asked, &after_shutdown()),
+            (Phase::Uninitialized, _) if method == "initialize" => self.initialize(dispatch, &asked, &params),
+            (Phase::Uninitialized, _) => dispatch.refuse(&asked, &RpcError::not_initialized()),
+            (Phase::ShutDown, _) => dispatch.refuse(&asked, &after_shutdown()),
             (Phase::Running(session), Some(route)) => {
-                self.dispatch.admit(asked, Job::Ploke { route, session: session.clone(), params });
+                dispatch.admit(asked, Job::Ploke { route, session: session.clone(), params });
             }
             (Phase::Running(_), None) if method == "shutdown" => {
-                self.dispatch.admit(asked, Job::Shutdown);
+                dispatch.admit(asked, Job::Shutdown);
                 self.phase = Phase::ShutDown;
             }
             (Phase::Running(_), None) => {
-                self.dispatch.refuse(&asked, &RpcError::invalid_request("the server has been initialized already"));
+                dispatch.refuse(&asked, &RpcError::invalid_request("the server has been initialized already"));
             }
         }
     }
 
-    fn unknown(&self, id: &RequestId, method: &str) {
+    fn unknown(&self, dispatch: &Dispatch, id: &RequestId, method: &str) {
         let error = match self.phase {
             Phase::Uninitialized => RpcError::not_initialized(),
             Phase::Running(_) => RpcError::method_not_found(method),
             Phase::ShutDown => after_shutdown(),
         };
-        self.refuse(id, error);
+        dispatch.answer_at_once(id, &error);
     }
 
-    fn notification(&self, method: &str, params: Params) -> Option<End> {
-        match method {
-            "exit" => return Some(End::Exit),
-            "$/cancelRequest" => {
-                if let Some(id) = cancelled_id(params.get()) {
-                    self.dispatch.cancel(&id);
-                }
-            }
-            _ if LSP_NOTIFICATIONS.contains(&method) => self.dispatch.lsp.notify(method, params.get()),
-            _ => {}
-        }
-        None
+    /// Says why the session ends.
+    pub fn end(self, why: End) {
+        // Nobody listens when the session has ended for another reason.
+        let _ = self.session_ends.send(why);
     }
 
     /// Opens the session; nothing else is read meanwhile.
-    fn initialize(&mut self, asked: &Asked, params: &Params) {
+    fn initialize(&mut self, dispatch: &Dispatch, asked: &Asked, params: &Params) {
         let params = params.get().unwrap_or("null");
         // tower-lsp decodes them again, but does not say where they are wrong.
         let decoded = decode_params::<InitializeParams>(params);
         let process_id = decoded.as_ref().ok().and_then(|params| params.process_id);
         let result = decoded
             .and_then(|_| decode::<Value>(params))
-            .and_then(|params| self.dispatch.lsp.request("initialize", Some(params)))
+            .and_then(|params| dispatch.lsp.request("initialize", Some(params)))
             .and_then(|result| encode_result(&asked.id, &result));
-        let (response, session) = match (result, self.dispatch.lsp.agreed().session()) {
+        let (response, session) = match (result, dispatch.lsp.agreed().session()) {
             (Ok(response), Some(session)) => (response, session.clone()),
             (Ok(_), None) => {
-                return self.dispatch.refuse(asked, &RpcError::internal("initialize: there is no session"));
+                return dispatch.refuse(asked, &RpcError::internal("initialize: there is no session"));
             }
-            (Err(error), _) => return self.dispatch.refuse(asked, &error),
+            (Err(error), _) => return dispatch.refuse(asked, &error),
         };
-        let connection = &self.dispatch.connection;
+        let connection = &dispatch.connection;
         connection.metrics.record(asked.method, asked.received.elapsed(), false);
         connection.outbox.push(response);
         session.connect(connection.clone());
@@ -172,10 +165,20 @@ impl<R: Read> Reader<R> {
             })
         });
     }
+}
 
-    fn refuse(&self, id: &RequestId, error: RpcError) {
-        self.dispatch.answer_at_once(id, &error);
+fn notification(dispatch: &Arc<Dispatch>, method: &str, params: &Params) -> Option<End> {
+    match method {
+        "exit" => return Some(End::Exit),
+        "$/cancelRequest" => {
+            if let Some(id) = cancelled_id(params.get()) {
+                dispatch.cancel(&id);
+            }
+        }
+        _ if LSP_NOTIFICATIONS.contains(&method) => dispatch.lsp.notify(method, params.get()),
+        _ => {}
     }
+    None
 }
 
 fn after_shutdown() -> RpcError {

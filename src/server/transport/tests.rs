@@ -332,7 +332,7 @@ fn refusals_for_a_client_that_does_not_read_are_bounded_too() {
 #[test]
 fn reading_stops_while_too_much_waits_and_then_goes_on() {
     const COUNT: usize = 100;
-    let limits = Limits { running: 1, waiting_bytes: 20_000 };
+    let limits = Limits { running: 1, waiting_bytes: 20_000, ..Setup::default().limits };
     let mut client = TestClient::initialized(Setup { limits, ..Setup::test() });
     client.request(json!("first"), "test/gated", json!({ "gate": "narrow" }));
     gate("narrow").wait_for(1);

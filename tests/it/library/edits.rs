@@ -220,28 +220,6 @@ fn no_guard_goes_unchecked_because_the_file_is_left_alone_or_was_not_there() {
 }
 
 #[test]
-fn rename_and_delete_are_refused_as_not_supported() {
-    let fixture = Fixture::new();
-    let path = fixture.write("f.txt", "x");
-    let (old_path, new_path) = (path.clone(), fixture.path("g.txt"));
-    for change in [
-        Change::Rename {
-            old_path,
-            new_path,
-            overwrite: false,
-            ignore_if_exists: false,
-            expected: guard("x"),
-            expected_overwritten: Guard::default(),
-        },
-        Change::Delete { path, ignore_if_not_exists: false, recursive: false, expected: guard("x") },
-    ] {
-        let outcome = fixture.apply(&request([change]));
-        assert!(error_of(&outcome).starts_with("NotSupported"), "{}", error_of(&outcome));
-    }
-    assert_eq!(fixture.names(), ["f.txt"]);
-}
-
-#[test]
 fn a_cancelled_edit_touches_nothing() {
     let fixture = Fixture::new();
     let path = fixture.write("f.txt", "x");

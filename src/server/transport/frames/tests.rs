@@ -51,6 +51,25 @@ fn a_stream_that_gives_single_bytes_reads_the_same() {
 }
 
 #[test]
+fn the_next_message_is_there_when_it_has_come_to_its_end() {
+    let header = "Content-Length: 5\r\n\r\n";
+    for (rest, there) in [
+        ("", false),
+        ("Content-Le", false),
+        (header, false),
+        (&format!("{header}hell"), false),
+        (&format!("{header}hello"), true),
+        ("Content-Length: 1001\r\n\r\n", true),
+        ("garbled\r\n", true),
+    ] {
+        let mut frames = reader(format!("Content-Length: 2\r\n\r\n{{}}{rest}"));
+        assert!(!frames.has_next(), "nothing has been read");
+        assert_eq!(frames.next(), body("{}"));
+        assert_eq!(frames.has_next(), there, "{rest:?}");
+    }
+}
+
+#[test]
 fn interrupted_reads_are_repeated() {
     struct Interrupted(Script);
     impl Read for Interrupted {

@@ -4,14 +4,20 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
+    time::Instant,
 };
 
 use super::*;
 
-const LIMITS: Limits = Limits { running: 3, waiting_bytes: 100 };
+const LIMITS: Limits = Limits { running: 3, short: 2, waiting_bytes: 100 };
 
 fn in_flight() -> InFlight<&'static str> {
-    InFlight::new(LIMITS, || true)
+    while_somebody_reads(InFlight::new(LIMITS, || true))
+}
+
+fn while_somebody_reads(requests: InFlight<&'static str>) -> InFlight<&'static str> {
+    assert_eq!(next(&requests, Worker::First), (Did::Read, Help::NotNeeded));
+    requests
 }
 
 fn request(id: i64) -> Waiting<&'static str> {
@@ -23,13 +29,34 @@ fn admit(requests: &InFlight<&'static str>, id: i64) -> Help {
     requests.admit(request(id)).unwrap_or_else(|(why, _)| panic!("{id} is not admitted: {why:?}"))
 }
 
-/// Lets an old worker take the next request.
-fn start(requests: &InFlight<&'static str>) -> Started<&'static str> {
-    requests.next(&mut Worker::Old).unwrap()
+/// A turn by what tells it from others.
+#[derive(Debug, PartialEq)]
+enum Did {
+    Read,
+    CarryOut(i64),
+    Write,
 }
 
-fn number(started: &Started<&'static str>) -> i64 {
-    match started.request.asked.id {
+fn next(requests: &InFlight<&'static str>, worker: Worker) -> (Did, Help) {
+    let (turn, help) = requests.next(worker).unwrap();
+    let turn = match turn {
+        Turn::Read => Did::Read,
+        Turn::CarryOut(_, request) => Did::CarryOut(number(&request)),
+        Turn::Write => Did::Write,
+    };
+    (turn, help)
+}
+
+/// Calls a worker that takes the next request.
+fn start(requests: &InFlight<&'static str>) -> (Ticket, Waiting<&'static str>) {
+    match requests.next(Worker::Called).unwrap().0 {
+        Turn::CarryOut(ticket, request) => (ticket, request),
+        Turn::Read | Turn::Write => panic!("there is a request"),
+    }
+}
+
+fn number(request: &Waiting<&'static str>) -> i64 {
+    match request.asked.id {
         RequestId::Number(number) => number,
         _ => panic!("only numbers are used"),
     }
@@ -48,7 +75,7 @@ fn requests_start_in_the_order_they_came() {
     for id in [3, 1, 2] {
         let _ = admit(&requests, id);
     }
-    assert_eq!([(); 3].map(|()| number(&start(&requests))), [3, 1, 2]);
+    assert_eq!([(); 3].map(|()| number(&start(&requests).1)), [3, 1, 2]);
 }
 
 #[test]
@@ -56,9 +83,9 @@ fn an_id_is_taken_until_its_request_is_answered() {
     let requests = in_flight();
     let _ = admit(&requests, 1);
     assert_eq!(requests.admit(request(1)).map_err(|(why, _)| why), Err(NotAdmitted::Duplicate));
-    let started = start(&requests);
+    let (started, _) = start(&requests);
     assert_eq!(requests.admit(request(1)).map_err(|(why, _)| why), Err(NotAdmitted::Duplicate));
-    assert!(requests.finish(started.ticket, || {}));
+    assert!(requests.finish(started, || {}));
     let _ = admit(&requests, 1);
 }
 
@@ -66,14 +93,14 @@ fn an_id_is_taken_until_its_request_is_answered() {
 fn a_cancelled_request_is_answered_once_and_its_id_is_free() {
     let requests = in_flight();
     let _ = admit(&requests, 1);
-    let old = start(&requests);
+    let (old, _) = start(&requests);
     assert!(cancel(&requests, 1));
     assert!(!cancel(&requests, 1));
     let _ = admit(&requests, 1);
-    let new = start(&requests);
-    assert!(!requests.finish(old.ticket, || panic!("it has been answered")));
+    let (new, _) = start(&requests);
+    assert!(!requests.finish(old, || panic!("it has been answered")));
     let mut answered = false;
-    assert!(requests.finish(new.ticket, || answered = true));
+    assert!(requests.finish(new, || answered = true));
     assert!(answered);
 }
 
@@ -81,10 +108,10 @@ fn a_cancelled_request_is_answered_once_and_its_id_is_free() {
 fn a_request_past_its_commit_point_is_not_cancelled() {
     let requests = in_flight();
     let _ = admit(&requests, 1);
-    let started = start(&requests);
-    assert!(started.request.cancel.begin_commit());
+    let (started, request) = start(&requests);
+    assert!(request.cancel.begin_commit());
     assert!(!cancel(&requests, 1));
-    assert!(requests.finish(started.ticket, || {}));
+    assert!(requests.finish(started, || {}));
 }
 
 #[test]
@@ -93,22 +120,79 @@ fn a_request_that_waits_is_forgotten_when_it_is_cancelled() {
     let _ = (admit(&requests, 1), admit(&requests, 2));
     assert!(cancel(&requests, 1));
     assert_eq!(requests.lock().waiting_bytes, 10);
-    assert_eq!(number(&start(&requests)), 2);
+    assert_eq!(number(&start(&requests).1), 2);
+}
+
+#[test]
+fn a_short_request_never_changes_hands() {
+    let requests = in_flight();
+    let _ = admit(&requests, 1);
+    assert_eq!(next(&requests, Worker::HasRead).0, Did::CarryOut(1));
+    assert!(requests.finish(Ticket(1), || {}));
+    assert_eq!(next(&requests, Worker::HasCarriedOut).0, Did::Write);
+    assert_eq!(next(&requests, Worker::HasWritten).0, Did::Read);
+}
+
+#[test]
+fn answers_are_written_together_but_not_too_many() {
+    let requests = in_flight();
+    let count = AT_ONCE as u64 + 2;
+    for id in 1..=count {
+        let _ = requests.admit(Waiting { bytes: 0, ..request(id as i64) });
+    }
+    let mut turns = vec![next(&requests, Worker::HasRead).0];
+    for ticket in 1..=count {
+        assert!(requests.finish(Ticket(ticket), || {}));
+        turns.push(next(&requests, Worker::HasCarriedOut).0);
+        if turns.last() == Some(&Did::Write) {
+            turns.push(next(&requests, Worker::HasWritten).0);
+        }
+    }
+    let writes: Vec<_> = (0..turns.len()).filter(|n| turns[*n] == Did::Write).collect();
+    assert_eq!(writes, [AT_ONCE, AT_ONCE + 3], "{turns:?}");
 }
 
 #[test]
 fn one_worker_is_called_at_a_time_and_calls_the_next() {
     let requests = in_flight();
-    requests.first_worker();
-    assert_eq!(admit(&requests, 1), Help::NewWorker, "the first one has not come to wait yet");
+    assert_eq!(admit(&requests, 1), Help::NewWorker);
     assert_eq!(admit(&requests, 2), Help::NotNeeded, "one has been called");
     assert_eq!(admit(&requests, 3), Help::NotNeeded);
-    let first = requests.next(&mut Worker::New).unwrap();
-    assert_eq!((number(&first), first.help), (1, Help::NewWorker));
-    let second = requests.next(&mut Worker::New).unwrap();
-    assert_eq!((number(&second), second.help), (2, Help::NotNeeded), "three are all there may be");
-    assert!(requests.finish(second.ticket, || {}));
-    assert_eq!(number(&start(&requests)), 3);
+    assert_eq!(next(&requests, Worker::Called), (Did::CarryOut(1), Help::NewWorker));
+    assert_eq!(next(&requests, Worker::Called), (Did::CarryOut(2), Help::NewWorker), "somebody has to watch");
+    assert_eq!(next(&requests, Worker::Called), (Did::CarryOut(3), Help::NotNeeded), "the others take long");
+}
+
+#[test]
+fn no_more_are_begun_than_may_run() {
+    let requests = Arc::new(in_flight());
+    for id in 1..=4 {
+        let _ = admit(&requests, id);
+    }
+    let tickets = [(); 3].map(|()| start(&requests).0);
+    let fourth = thread::spawn({
+        let requests = requests.clone();
+        move || next(&requests, Worker::Called).0
+    });
+    while requests.lock().idle == 0 {
+        thread::yield_now();
+    }
+    assert!(requests.finish(tickets[0], || {}));
+    let turns = [next(&requests, Worker::HasCarriedOut).0, fourth.join().unwrap()];
+    assert!(turns.contains(&Did::CarryOut(4)) && turns.contains(&Did::Write), "{turns:?}");
+}
+
+#[test]
+fn what_nobody_begins_for_a_tick_is_begun_by_who_watches() {
+    let requests = in_flight();
+    let _ = admit(&requests, 1);
+    assert_eq!(next(&requests, Worker::HasRead).0, Did::CarryOut(1));
+    assert_eq!(next(&requests, Worker::Called).0, Did::Read, "nobody reads while 1 is carried out");
+    let _ = (admit(&requests, 2), admit(&requests, 3));
+    assert_eq!(next(&requests, Worker::Called).0, Did::CarryOut(2));
+    assert!(requests.finish(Ticket(2), || {}));
+    assert_eq!(next(&requests, Worker::HasCarriedOut).0, Did::CarryOut(3));
+    assert_eq!(next(&requests, Worker::Called).0, Did::Write, "nobody writes while 1 and 3 are carried out");
 }
 
 #[test]
@@ -122,10 +206,9 @@ fn a_worker_that_could_not_be_made_is_asked_for_again() {
 #[test]
 fn a_worker_that_waits_is_called_rather_than_a_new_one_made() {
     let requests = Arc::new(in_flight());
-    requests.first_worker();
     let worker = thread::spawn({
         let requests = requests.clone();
-        move || number(&start(&requests))
+        move || number(&start(&requests).1)
     });
     while requests.lock().idle == 0 {
         thread::yield_now();
@@ -138,11 +221,11 @@ fn a_worker_that_waits_is_called_rather_than_a_new_one_made() {
 fn nothing_starts_while_it_may_not() {
     let open = Arc::new(AtomicBool::new(false));
     let may_start = open.clone();
-    let requests = InFlight::new(LIMITS, move || may_start.load(SeqCst));
+    let requests = while_somebody_reads(InFlight::new(LIMITS, move || may_start.load(SeqCst)));
     assert_eq!(admit(&requests, 1), Help::NotNeeded);
     open.store(true, SeqCst);
     assert_eq!(requests.resume(), Help::NewWorker);
-    assert_eq!(number(&requests.next(&mut Worker::New).unwrap()), 1);
+    assert_eq!(number(&start(&requests).1), 1);
     assert_eq!(requests.resume(), Help::NotNeeded);
 }
 
@@ -150,46 +233,52 @@ fn nothing_starts_while_it_may_not() {
 fn a_request_that_must_be_alone_starts_after_all_others_are_answered() {
     let requests = in_flight();
     let _ = admit(&requests, 1);
-    let before = start(&requests);
+    let (before, _) = start(&requests);
     assert_eq!(requests.admit(Waiting { alone: true, ..request(2) }).ok(), Some(Help::NotNeeded));
     assert_eq!(requests.resume(), Help::NotNeeded);
-    assert!(requests.finish(before.ticket, || {}));
-    assert_eq!(number(&start(&requests)), 2);
+    assert!(requests.finish(before, || {}));
+    assert_eq!(number(&start(&requests).1), 2);
 }
 
 #[test]
 fn a_cancel_can_make_way_for_a_request_that_must_be_alone() {
     let requests = in_flight();
     let _ = admit(&requests, 1);
-    let _stuck = requests.next(&mut Worker::New).unwrap();
+    let _stuck = start(&requests);
     let _ = requests.admit(Waiting { alone: true, ..request(2) }).ok();
     assert_eq!(requests.cancel(&RequestId::Number(1), |_| {}), Help::NewWorker);
-    assert_eq!(number(&requests.next(&mut Worker::New).unwrap()), 2);
+    assert_eq!(number(&start(&requests).1), 2);
 }
 
 #[test]
-fn reading_waits_while_too_much_waits() {
-    let requests = Arc::new(in_flight());
+fn nothing_is_read_while_too_much_waits() {
+    let open = Arc::new(AtomicBool::new(false));
+    let may_start = open.clone();
+    let requests = Arc::new(while_somebody_reads(InFlight::new(LIMITS, move || may_start.load(SeqCst))));
     for id in 0..10 {
         let _ = admit(&requests, id);
     }
     assert!(!requests.has_room());
-    let reader = thread::spawn({
+    let worker = thread::spawn({
         let requests = requests.clone();
-        move || requests.wait_for_room()
+        move || [next(&requests, Worker::HasRead).0, next(&requests, Worker::Called).0]
     });
-    let _started = start(&requests);
-    reader.join().unwrap();
+    while requests.lock().idle == 0 {
+        thread::yield_now();
+    }
+    open.store(true, SeqCst);
+    let _ = requests.resume();
+    assert_eq!(worker.join().unwrap(), [Did::CarryOut(0), Did::CarryOut(1)]);
+    assert!(requests.has_room());
+    assert_eq!(next(&requests, Worker::Called).0, Did::Read);
 }
 
 #[test]
-fn reading_does_not_wait_any_more_when_the_session_ends() {
+fn nothing_is_read_after_the_end_of_input() {
     let requests = in_flight();
-    for id in 0..10 {
-        let _ = admit(&requests, id);
-    }
-    requests.close();
-    requests.wait_for_room();
+    let _ = admit(&requests, 1);
+    requests.end_input();
+    assert_eq!(next(&requests, Worker::HasRead), (Did::CarryOut(1), Help::NotNeeded), "there is nothing to watch");
 }
 
 #[test]
@@ -198,7 +287,7 @@ fn a_closed_session_carries_out_what_it_has_and_takes_nothing_more() {
     let _ = admit(&requests, 1);
     requests.close();
     assert_eq!(requests.admit(request(2)).map_err(|(why, _)| why), Err(NotAdmitted::Closed));
-    let started = start(&requests);
+    let (started, _) = start(&requests);
     let (answered, waited) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -206,10 +295,11 @@ fn a_closed_session_carries_out_what_it_has_and_takes_nothing_more() {
             assert!(answered.load(SeqCst), "the wait was over before the answer");
             waited.store(true, SeqCst);
         });
-        assert!(requests.finish(started.ticket, || answered.store(true, SeqCst)));
+        assert!(requests.finish(started, || answered.store(true, SeqCst)));
     });
     assert!(waited.load(SeqCst));
-    assert!(requests.next(&mut Worker::Old).is_none(), "workers are not needed any more");
+    assert_eq!(next(&requests, Worker::HasCarriedOut).0, Did::Write);
+    assert!(requests.next(Worker::HasWritten).is_none(), "workers are not needed any more");
 }
 
 #[test]
@@ -218,13 +308,14 @@ fn an_abandoned_session_waits_only_for_what_has_passed_its_commit_point() {
     for id in 1..=3 {
         let _ = admit(&requests, id);
     }
-    let (read, write) = (start(&requests), start(&requests));
-    assert!(write.request.cancel.begin_commit());
+    let ((read, _), (write, request)) = (start(&requests), start(&requests));
+    assert!(request.cancel.begin_commit());
     let mut cancelled = Vec::new();
     requests.abandon(|asked| cancelled.push(asked.id.clone()));
     assert_eq!(cancelled, [RequestId::Number(1)]);
-    assert!(!requests.finish(read.ticket, || panic!("it has been answered")));
-    assert!(requests.finish(write.ticket, || {}));
+    assert!(!requests.finish(read, || panic!("it has been answered")));
+    assert!(requests.finish(write, || {}));
     requests.wait_until_answered();
-    assert!(requests.next(&mut Worker::Old).is_none(), "what waited is forgotten");
+    assert_eq!(next(&requests, Worker::HasCarriedOut).0, Did::Write);
+    assert!(requests.next(Worker::HasWritten).is_none(), "what waited is forgotten");
 }

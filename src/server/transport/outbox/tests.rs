@@ -38,14 +38,41 @@ impl Write for Calls {
     }
 }
 
+/// An output that can be looked at after it was given away.
+struct Shared<W>(Arc<Mutex<W>>);
+
+impl<W> Shared<W> {
+    fn new(output: W) -> Self {
+        Self(Arc::new(Mutex::new(output)))
+    }
+
+    fn other(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    fn look(&self) -> MutexGuard<'_, W> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl<W: Write> Write for Shared<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.look().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.look().flush()
+    }
+}
+
 fn nothing() {}
 
 /// Closes the outbox and gives what it still held.
-fn drain(outbox: &Outbox) -> String {
+pub(in crate::server::transport) fn drain(outbox: &Outbox) -> String {
     outbox.close();
-    let mut written = Vec::new();
-    outbox.write_to(&mut written, nothing);
-    String::from_utf8(written).unwrap()
+    let written = Shared::new(Vec::new());
+    outbox.write_to(written.other(), nothing);
+    String::from_utf8(written.look().clone()).unwrap()
 }
 
 #[test]
@@ -53,8 +80,9 @@ fn a_message_is_one_write() {
     let outbox = Outbox::new(1000);
     outbox.push(b"{}".to_vec());
     outbox.close();
-    let mut calls = Calls::taking(usize::MAX);
-    outbox.write_to(&mut calls, nothing);
+    let calls = Shared::new(Calls::taking(usize::MAX));
+    outbox.write_to(calls.other(), nothing);
+    let calls = calls.look();
     assert_eq!(calls.calls, [b"Content-Length: 2\r\n\r\n{}"]);
     assert_eq!(calls.flushes, 1);
 }
@@ -66,8 +94,9 @@ fn messages_that_wait_are_written_together() {
         outbox.push(b"{}".to_vec());
     }
     outbox.close();
-    let mut calls = Calls::taking(usize::MAX);
-    outbox.write_to(&mut calls, nothing);
+    let calls = Shared::new(Calls::taking(usize::MAX));
+    outbox.write_to(calls.other(), nothing);
+    let calls = calls.look();
     assert_eq!(calls.calls.concat(), b"Content-Length: 2\r\n\r\n{}".repeat(1000));
     assert_eq!(calls.calls.len(), 1);
 }
@@ -77,8 +106,9 @@ fn a_long_message_is_written_in_pieces_so_that_progress_is_seen() {
     let outbox = Outbox::new(1000);
     outbox.push(vec![b'x'; 10 * CHUNK]);
     outbox.close();
-    let mut calls = Calls::taking(usize::MAX);
-    outbox.write_to(&mut calls, nothing);
+    let calls = Shared::new(Calls::taking(usize::MAX));
+    outbox.write_to(calls.other(), nothing);
+    let calls = calls.look();
     assert!(calls.calls.iter().all(|call| call.len() <= CHUNK));
     assert_eq!(outbox.bytes_taken(), calls.calls.concat().len() as u64);
 }
@@ -88,8 +118,9 @@ fn short_writes_are_completed() {
     let outbox = Outbox::new(1000);
     outbox.push(b"[1,2,3]".to_vec());
     outbox.close();
-    let mut calls = Calls::taking(3);
-    outbox.write_to(&mut calls, nothing);
+    let calls = Shared::new(Calls::taking(3));
+    outbox.write_to(calls.other(), nothing);
+    let calls = calls.look();
     assert_eq!(calls.calls.concat(), b"Content-Length: 7\r\n\r\n[1,2,3]");
 }
 

@@ -1,0 +1,197 @@
+//! Requests of random changes, carried out for real and by a naive model that keeps all files in a map.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use proptest::prelude::*;
+
+use super::{
+    Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditRequest, Engine, EngineConfig,
+    FileStatus, Guard, HashCache, LockingPolicy, Observer, TextChange, TextRange, UndoLimits, WriteSnippetData,
+};
+use crate::{CancelToken, disk::OsDisk, hash::ContentHash, roots::SymlinkPolicy};
+
+type Tree = BTreeMap<String, String>;
+
+/// A change of files that are named by one letter.
+#[derive(Debug, Clone)]
+enum Op {
+    /// Puts a text in front.
+    Edit(&'static str, String),
+    Create {
+        at: &'static str,
+        text: String,
+        overwrite: bool,
+        ignore_if_exists: bool,
+    },
+    Rename {
+        from: &'static str,
+        to: &'static str,
+        overwrite: bool,
+        ignore_if_exists: bool,
+    },
+    Delete {
+        at: &'static str,
+        ignore_if_not_exists: bool,
+    },
+}
+
+impl Op {
+    /// Carries the change out as the contract says; `false` if it is refused.
+    fn on(&self, tree: &mut Tree) -> bool {
+        match self {
+            Self::Edit(at, text) => match tree.get_mut(*at) {
+                Some(content) => content.insert_str(0, text),
+                None => return false,
+            },
+            Self::Create { at, text, overwrite, ignore_if_exists } => {
+                let exists = tree.contains_key(*at);
+                if exists && !overwrite {
+                    return *ignore_if_exists;
+                }
+                tree.insert((*at).into(), text.clone());
+            }
+            Self::Rename { from, to, overwrite, ignore_if_exists } => {
+                if !tree.contains_key(*from) {
+                    return false;
+                }
+                if from != to {
+                    if tree.contains_key(*to) && !overwrite {
+                        return *ignore_if_exists;
+                    }
+                    let content = tree.remove(*from).unwrap_or_default();
+                    tree.insert((*to).into(), content);
+                }
+            }
+            Self::Delete { at, ignore_if_not_exists } => {
+                if tree.remove(*at).is_none() {
+                    return *ignore_if_not_exists;
+                }
+            }
+        }
+        true
+    }
+
+    fn change(&self, root: &Path) -> Change {
+        match self.clone() {
+            Self::Edit(at, new_text) => {
+                let range = Some(TextRange::Bytes { start: 0, end: 0 });
+                let edits = vec![TextChange { range, new_text, expected_text: None }];
+                Change::Edit(WriteSnippetData { path: root.join(at), edits, ..WriteSnippetData::default() })
+            }
+            Self::Create { at, text, overwrite, ignore_if_exists } => Change::Create(CreateFileData {
+                path: root.join(at),
+                text,
+                options: CreateOptions { overwrite, ignore_if_exists, create_parents: false },
+                expected: Guard::default(),
+            }),
+            Self::Rename { from, to, overwrite, ignore_if_exists } => Change::Rename {
+                old_path: root.join(from),
+                new_path: root.join(to),
+                overwrite,
+                ignore_if_exists,
+                expected: Guard::default(),
+                expected_overwritten: Guard::default(),
+            },
+            Self::Delete { at, ignore_if_not_exists } => Change::Delete {
+                path: root.join(at),
+                ignore_if_not_exists,
+                recursive: false,
+                expected: Guard::default(),
+            },
+        }
+    }
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
+    let text = || "[xyz]{0,2}";
+    let op = prop_oneof![
+        (name(), text()).prop_map(|(at, text)| Op::Edit(at, text)),
+        (name(), text(), any::<bool>(), any::<bool>()).prop_map(|(at, text, overwrite, ignore_if_exists)| {
+            Op::Create { at, text, overwrite, ignore_if_exists }
+        }),
+        (name(), name(), any::<bool>(), any::<bool>()).prop_map(|(from, to, overwrite, ignore_if_exists)| {
+            Op::Rename { from, to, overwrite, ignore_if_exists }
+        }),
+        (name(), any::<bool>()).prop_map(|(at, ignore_if_not_exists)| Op::Delete { at, ignore_if_not_exists }),
+    ];
+    prop::collection::vec(op, 1..7)
+}
+
+struct NobodyWatches;
+
+impl Observer for NobodyWatches {
+    fn root_replaced(&self, _: &Path) {}
+    fn will_write(&self, _: &Path, _: Option<ContentHash>) {}
+    fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
+}
+
+fn engine(root: &Path, state_dir: &Path) -> Engine {
+    let engine = Engine::new(EngineConfig {
+        symlink_policy: SymlinkPolicy::default(),
+        permits: 4,
+        open_dirs: 4,
+        max_file_bytes: 1 << 20,
+        cache: Arc::new(HashCache::new(CacheLimits::default())),
+        locking: LockingPolicy::None,
+        state_dir: Some(state_dir.to_path_buf()),
+        undo: UndoLimits::default(),
+        disk: Arc::new(OsDisk),
+        observer: Arc::new(NobodyWatches),
+    });
+    engine.add_root(root).unwrap();
+    engine
+}
+
+fn tree(root: &Path) -> Tree {
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_request_does_what_its_changes_do_one_after_the_other_or_nothing_and_an_undo_takes_it_back(ops in ops()) {
+        let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let before: Tree = [("a", "A"), ("b", "B")].map(|(name, text)| (name.into(), text.into())).into();
+        for (name, text) in &before {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let mut expected = before.clone();
+        let failing = ops.iter().position(|op| !op.on(&mut expected));
+        let engine = engine(dir.path(), state.path());
+        let request = EditRequest {
+            changes: ops.iter().map(|op| op.change(dir.path())).collect(),
+            unguarded: true,
+            durability: Durability::BestEffort,
+            atomicity: Atomicity::Transaction,
+            origin: uuid::Uuid::new_v4(),
+            ..EditRequest::default()
+        };
+        let outcome = engine.apply(&request, &CancelToken::new());
+        prop_assert_eq!(outcome.failed_change, failing, "{:?}", outcome);
+        prop_assert_eq!(outcome.applied, failing.is_none(), "{:?}", outcome);
+        let expected = if failing.is_some() { before.clone() } else { expected };
+        prop_assert_eq!(&tree(dir.path()), &expected, "{:?}", outcome);
+        prop_assert_eq!(outcome.file_of_change.len(), ops.len());
+        for file in &outcome.files {
+            let name = file.path.strip_prefix(dir.path()).unwrap().to_str().unwrap();
+            if file.status == FileStatus::Applied {
+                let hash = |tree: &Tree, name: &str| tree.get(name).map(|text| ContentHash::of(text.as_bytes()));
+                prop_assert_eq!(file.new_content_hash, hash(&expected, name), "{:?}", file);
+                let old = file.old_path.as_ref().map_or(name, |old| old.strip_prefix(dir.path()).unwrap().to_str().unwrap());
+                if file.old_content_hash.is_some() {
+                    prop_assert_eq!(file.old_content_hash, hash(&before, old), "{:?}", file);
+                }
+            }
+        }
+        let undone = engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &CancelToken::new());
+        if let Some(undone) = undone {
+            prop_assert!(undone.applied, "{:?}", undone);
+            prop_assert_eq!(tree(dir.path()), before);
+        } else {
+            prop_assert_eq!(tree(dir.path()), before, "nothing was kept, so nothing has changed");
+        }
+    }
+}

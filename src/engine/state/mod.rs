@@ -1,0 +1,142 @@
+//! What outlives the process: records of transactions, old contents for an undo, and where temporary files may be.
+//!
+//! All of it is in one directory that the processes of a user share. Each file belongs to the process that holds its
+//! lock; what nobody holds is taken over by the next start. Where there are no locks (not on Unix), a second process that
+//! starts while another one commits may finish that transaction too.
+
+mod encoding;
+mod record;
+mod recovery;
+mod temporaries;
+mod undo_store;
+
+use std::{
+    ffi::OsString,
+    fs::{DirBuilder, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+pub(super) use record::{Action, OldFile, Record, RecordedPath, Step};
+pub use recovery::RecoveryReport;
+use temporaries::Temporaries;
+pub use undo_store::UndoLimits;
+pub(super) use undo_store::{Before, UndoEntry, UndoStep, UndoStore};
+
+use super::os_locks::try_lock;
+use crate::{
+    disk::{Dir, Disk, NewFileAccess, stat_file, write_all},
+    temp_name::TempNames,
+};
+
+pub(crate) struct StateDir {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    transactions: Arc<Dir>,
+    temporaries: Temporaries,
+    undo: UndoStore,
+    temp_names: Arc<TempNames>,
+}
+
+const RECORD: &str = ".record";
+
+impl StateDir {
+    /// Opens the directory; it is made, for its owner alone, when it is missing.
+    pub fn open(path: &Path, disk: Arc<dyn Disk>, limits: UndoLimits, temp_names: Arc<TempNames>) -> io::Result<Self> {
+        let open = |name: &str| -> io::Result<Arc<Dir>> {
+            let path = path.join(name);
+            let mut builder = DirBuilder::new();
+            builder.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.create(&path)?;
+            Dir::open_absolute(&path).map(Arc::new)
+        };
+        Ok(Self {
+            transactions: open("transactions")?,
+            temporaries: Temporaries::new(disk.clone(), open("temporary")?, temp_names.session()),
+            undo: UndoStore::new(disk.clone(), open("undo")?, limits),
+            path: path.to_path_buf(),
+            disk,
+            temp_names,
+        })
+    }
+
+    /// Records a transaction. When this returns it is committed: whatever happens, its steps are done, if not by its
+    /// owner then by the next start. After an error nothing is recorded.
+    pub fn begin(&self, record: &Record, sync: bool) -> io::Result<OpenRecord> {
+        let name = OsString::from(format!("{}{RECORD}", Uuid::new_v4().simple()));
+        let file = self.disk.create(&self.transactions, &name, NewFileAccess::Private)?;
+        let record_file = OpenRecord { disk: self.disk.clone(), dir: self.transactions.clone(), name, file };
+        record_file.write(&record.encode(), sync).or_else(|error| {
+            record_file.remove()?;
+            Err(error)
+        })?;
+        Ok(record_file)
+    }
+
+    /// Says where a temporary file may stay behind if this process dies; once for each directory.
+    pub fn note_temporaries(&self, directory: &Path, sync: bool) -> io::Result<()> {
+        self.temporaries.note(directory, sync)
+    }
+
+    /// Remembers that a temporary file could not be removed, so that the next start tries it.
+    pub fn left_behind(&self) {
+        self.temporaries.left_behind();
+    }
+
+    pub fn undo(&self) -> &UndoStore {
+        &self.undo
+    }
+}
+
+/// The record of a transaction that is being carried out; locked by its owner. Dropped, it is left to the next start.
+pub(crate) struct OpenRecord {
+    disk: Arc<dyn Disk>,
+    dir: Arc<Dir>,
+    name: OsString,
+    file: File,
+}
+
+impl OpenRecord {
+    fn write(&self, bytes: &[u8], sync: bool) -> io::Result<()> {
+        if !lock_at(&self.file, &self.dir, &self.name)? {
+            return Err(io::Error::other("another process has taken the new record for an abandoned one"));
+        }
+        write_all(&*self.disk, &self.file, bytes)?;
+        if sync {
+            self.disk.sync_file(&self.file)?;
+            self.disk.sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the record of a transaction that is finished, or that nothing came of.
+    pub fn finish(self) -> io::Result<()> {
+        self.remove()
+    }
+
+    /// An empty record is as good as none: it was never complete, and the next start removes it.
+    fn remove(&self) -> io::Result<()> {
+        self.disk.remove(&self.dir, &self.name).or_else(|_| self.disk.set_len(&self.file, 0))
+    }
+}
+
+/// Takes the lock of an open file unless somebody else has it, or the file has been removed or moved meanwhile.
+fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
+    if !try_lock(file)? {
+        return Ok(false);
+    }
+    let opened = stat_file(file)?;
+    match dir.stat(name) {
+        Ok(named) => Ok((named.device, named.inode) == (opened.device, opened.inode)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
