@@ -113,6 +113,10 @@ pub enum IoErrorKind {
         if *.recorded { " and is finished at the next start" } else { "" }
     )]
     Unfinished { cause: String, not_taken_back: String, recorded: bool },
+    #[error(
+        "{cause}; somebody wrote to the new content before it was taken back: it is kept beside the file as {kept}"
+    )]
+    KeptBeside { cause: String, kept: String },
     #[error("{0} is not supported")]
     NotSupported(&'static str),
     #[error("{0}")]

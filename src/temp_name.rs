@@ -3,9 +3,12 @@
 use std::{
     ffi::{OsStr, OsString},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::SystemTime,
 };
 
 use uuid::Uuid;
+
+use crate::disk::FileStat;
 
 const PREFIX: &str = ".ploke-io.";
 const SUFFIX: &str = ".tmp";
@@ -26,9 +29,34 @@ impl TempNames {
         &self.session
     }
 
-    pub fn next(&self) -> OsString {
-        format!("{PREFIX}{}.{}{SUFFIX}", self.session, self.next.fetch_add(1, Relaxed)).into()
+    /// A name for a file that changes places with another one, which is known again by that name.
+    pub fn next(&self, other: Option<&FileStat>) -> OsString {
+        let number = self.next.fetch_add(1, Relaxed);
+        let other = other.map_or_else(String::new, |stat| format!(".{}", identity(stat)));
+        format!("{PREFIX}{}.{number}{other}{SUFFIX}", self.session).into()
     }
+}
+
+fn identity(stat: &FileStat) -> String {
+    let nanos = stat.modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("{:x}-{:x}-{nanos:x}", stat.inode, stat.size)
+}
+
+/// Whether the file of this name is the one it has changed places with, and that has been written to since.
+pub(crate) fn is_changed_other(name: &OsStr, stat: &FileStat) -> bool {
+    let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.splitn(3, '.').nth(2));
+    parts.is_some_and(|other| other != identity(stat) && other.split('-').next() == Some(&format!("{:x}", stat.inode)))
+}
+
+/// The name that a file gets which must not be removed after all.
+pub(crate) fn kept_name(name: &OsStr) -> OsString {
+    let mut kept = OsString::from("ploke-io-kept");
+    let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
+    for part in parts.unwrap_or_default().split('.').take(2) {
+        kept.push("-");
+        kept.push(part);
+    }
+    kept
 }
 
 /// Whether a file of this name is a temporary file of this session.
@@ -51,7 +79,7 @@ mod tests {
     #[test]
     fn only_own_temporary_files_are_recognised() {
         let names = TempNames::new();
-        let (one, other) = (names.next(), names.next());
+        let (one, other) = (names.next(None), names.next(None));
         assert_ne!(one, other);
         assert!(is_temp_name(&one) && is_of_session(&one, names.session()));
         assert!(!is_of_session(&one, TempNames::new().session()));
@@ -59,5 +87,21 @@ mod tests {
         for other in ["a.tmp", ".ploke-io.tmp", ".ploke-io.x", "x.ploke-io.1.tmp"] {
             assert!(!is_temp_name(other.as_ref()), "{other}");
         }
+    }
+
+    #[test]
+    fn a_name_tells_whether_the_file_that_has_it_now_was_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "old").unwrap();
+        let look = || crate::disk::Dir::open_absolute(dir.path()).unwrap().stat("f".as_ref()).unwrap();
+        let old = look();
+        let names = TempNames::new();
+        let name = names.next(Some(&old));
+        assert!(is_of_session(&name, names.session()) && is_temp_name(&name));
+        assert!(!is_changed_other(&name, &old));
+        assert!(!is_changed_other(&name, &FileStat { inode: old.inode + 1, size: 9, ..old }), "another file");
+        assert!(is_changed_other(&name, &FileStat { size: 9, ..old }));
+        assert!(!is_changed_other(&names.next(None), &old));
+        assert_eq!(kept_name(&name), *format!("ploke-io-kept-{}-0", names.session()));
     }
 }

@@ -117,6 +117,9 @@ impl From<&IoErrorKind> for ItemErrorKind {
             IoErrorKind::ContentMismatch { guard, actual } => {
                 Self::ContentMismatch { guard: (*guard).into(), actual: actual.map(FileHashes::from) }
             }
+            IoErrorKind::KeptBeside { .. } => {
+                Self::ContentMismatch { guard: crate::error::GuardKind::ContentHash.into(), actual: None }
+            }
             IoErrorKind::OutOfRange { file_bytes } => Self::OutOfRange { file_bytes: *file_bytes },
             IoErrorKind::InvalidCharBoundary { nearest } => {
                 Self::InvalidCharBoundary { nearest: nearest.map(|offset| offset as u64) }

@@ -158,8 +158,12 @@ fn recovery_notices(report: &RecoveryReport) -> Vec<Notice> {
     let set_aside = report.set_aside.iter().map(|(place, reason)| {
         Notice::Problem(format!("the record of an edit can not be used and was moved to {}: {reason}", place.display()))
     });
+    let kept = report.kept.iter().map(|file| {
+        let file = file.display();
+        Notice::Problem(format!("an edit that a crash interrupted met a change from outside, which is kept in {file}"))
+    });
     let problems = report.problems.iter().cloned().map(Notice::Problem);
-    finished.chain(left_alone).chain(set_aside).chain(problems).collect()
+    finished.chain(left_alone).chain(set_aside).chain(kept).chain(problems).collect()
 }
 
 /// The workspace folders, else the root URI, else the roots of the settings.
@@ -338,6 +342,7 @@ mod tests {
             finished: vec![(origin, vec!["/r/a".into(), "/r/b".into()])],
             left_alone: vec![(origin, "/r/c".into(), "it is neither old nor new".into())],
             set_aside: vec![("/s/torn".into(), "its checksum is wrong".into())],
+            kept: vec!["/r/kept".into()],
             problems: vec!["no room".into()],
         };
         assert_eq!(
@@ -349,6 +354,9 @@ mod tests {
                 )),
                 Notice::Problem(
                     "the record of an edit can not be used and was moved to /s/torn: its checksum is wrong".into()
+                ),
+                Notice::Problem(
+                    "an edit that a crash interrupted met a change from outside, which is kept in /r/kept".into()
                 ),
                 Notice::Problem("no room".into()),
             ]

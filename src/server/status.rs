@@ -116,6 +116,7 @@ mod tests {
                 finished: vec![(Uuid::nil(), vec!["/r/a".into(), "/r/b".into()])],
                 left_alone: ["/r/c", "/r/d"].map(|file| (Uuid::nil(), file.into(), String::new())).into(),
                 set_aside: vec![("/s/a".into(), String::new()); 3],
+                kept: Vec::new(),
                 problems: Vec::new(),
             },
             watch: Some(watch::WatchStatus {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    disk::{Dir, Disk, FileStat, NewFileAccess, write_all},
+    disk::{Dir, Disk, FileStat, NewFileAccess, stat_file, write_all},
     engine::{
         Engine,
         file::hash_open_file,
@@ -30,6 +30,8 @@ pub(super) struct Ready<'e> {
     /// In the same directory: the new content until it is put in place, then the old one. Of a move over another file:
     /// where the file came from, the other one.
     pub name: OsString,
+    /// The new content as it was when it was ready.
+    pub written: Option<FileStat>,
     /// What is removed in the end, however it comes.
     pub surplus: Option<(Arc<Dir>, OsString)>,
     /// The directories whose entries change.
@@ -56,7 +58,8 @@ impl Engine {
             engine: self,
             dir: dir.clone(),
             from: None,
-            name: self.temp_names.next(),
+            name: self.temp_names.next(step.original.as_ref().map(|original| &original.stat)),
+            written: None,
             surplus: None,
             dirs,
             warnings: Vec::new(),
@@ -123,6 +126,7 @@ impl Engine {
         if sync {
             self.disk.sync_file(&file).map_err(failed("sync"))?;
         }
+        ready.written = Some(stat_file(&file).map_err(failed("look at"))?);
         if !has_name {
             self.disk.name(&file, &ready.dir, &ready.name).map_err(failed("name the temporary file"))?;
             ready.surplus = Some((ready.dir.clone(), ready.name.clone()));

@@ -10,6 +10,7 @@ use crate::{
         plan::{Action, Original, PlannedStep},
     },
     error::{GuardKind, IoError, IoErrorKind},
+    temp_name::kept_name,
 };
 
 /// How a step was put in place, which says how it is taken back.
@@ -56,11 +57,15 @@ impl Engine {
     pub(super) fn take_back_step(&self, step: &PlannedStep, ready: &mut Ready, how: Put) -> io::Result<()> {
         let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
         match (how, &step.action) {
-            (Put::Exchanged, _) => self.disk.exchange(here, aside)?,
+            (Put::Exchanged, _) => {
+                self.disk.exchange(here, aside)?;
+                self.keep_foreign(step, ready);
+            }
             (Put::Replaced, _) => return Err(io::ErrorKind::Unsupported.into()),
             (Put::Named, _) => {
                 self.disk.rename_new(here, aside)?;
                 ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+                self.keep_foreign(step, ready);
             }
             (Put::SetAside, _) => {
                 self.disk.rename_new(aside, here)?;
@@ -154,7 +159,10 @@ impl Engine {
         error: IoError,
         back: impl Fn(&Self, &Ready) -> io::Result<()>,
     ) -> IoError {
-        let Err(not_taken_back) = back(self, ready) else { return error };
+        let Err(not_taken_back) = back(self, ready) else {
+            let Some(kept) = self.keep_foreign(step, ready) else { return error };
+            return IoError::new(step.path.relative(), IoErrorKind::KeptBeside { cause: error.kind.to_string(), kept });
+        };
         ready.surplus = None;
         tracing::error!(
             path = %step.path.absolute().display(), name = ?ready.name, cause = %error, error = %not_taken_back,
@@ -165,6 +173,24 @@ impl Engine {
         let (cause, not_taken_back) = (error.kind.to_string(), not_taken_back.to_string());
         let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded };
         IoError::new(step.path.relative(), kind)
+    }
+
+    /// Keeps a new content that was taken back if somebody has written to it while it was in place, and returns its name.
+    fn keep_foreign(&self, step: &PlannedStep, ready: &mut Ready) -> Option<String> {
+        let written = ready.written?;
+        let now = ready.dir.stat(&ready.name).ok()?;
+        if (now.inode, now.size, now.modified) == (written.inode, written.size, written.modified) {
+            return None;
+        }
+        let kept = kept_name(&ready.name);
+        ready.surplus = None;
+        let result = self.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, &kept));
+        let kept = if result.is_ok() { &kept } else { &ready.name };
+        tracing::error!(
+            path = %step.path.absolute().display(), ?kept,
+            "somebody wrote to a new content that was taken back in the same moment: it is kept beside the file"
+        );
+        Some(kept.to_string_lossy().into_owned())
     }
 
     /// Writes over the old content; if that fails, the old content is written back.

@@ -17,7 +17,7 @@ use crate::{
     disk::{Dir, FileKind, FileStat, NewFileAccess, stat_file, write_all},
     engine::file::hash_open_file,
     hash::ContentHash,
-    temp_name::is_of_session,
+    temp_name::{is_changed_other, is_of_session, kept_name},
 };
 
 /// What was done about transactions that others had left unfinished.
@@ -29,6 +29,8 @@ pub struct RecoveryReport {
     pub left_alone: Vec<(Uuid, PathBuf, String)>,
     /// Records that could not be read and were moved to these places, and why.
     pub set_aside: Vec<(PathBuf, String)>,
+    /// Files that somebody had written to in the moment they were replaced or deleted, and the names they have now.
+    pub kept: Vec<PathBuf>,
     /// What kept recovery from looking, or from finishing; the next start tries again.
     pub problems: Vec<String>,
 }
@@ -56,7 +58,7 @@ impl StateDir {
             Err(error) => report.problems.push(failed("transactions", &error)),
         }
         // Only now, because what a transaction needs may be in a temporary file.
-        if let Err(error) = self.remove_temporaries() {
+        if let Err(error) = self.remove_temporaries(&mut report) {
             report.problems.push(failed("temporary files", &error));
         }
         report
@@ -76,7 +78,7 @@ impl StateDir {
         let mut files = Vec::new();
         for step in &record.steps {
             let path = step.at.absolute();
-            match self.finish(step)? {
+            match self.finish(step, report)? {
                 End::Done => files.push(path),
                 End::LeftAlone(reason) => report.left_alone.push((record.origin, path, reason)),
             }
@@ -94,7 +96,7 @@ impl StateDir {
     }
 
     /// Does what is left of a step. A second time it finds that nothing is.
-    fn finish(&self, step: &Step) -> io::Result<End> {
+    fn finish(&self, step: &Step, report: &mut RecoveryReport) -> io::Result<End> {
         let makes_parents =
             matches!(step.action, Action::Write { old: None, .. } | Action::MoveFrom { overwritten: None, .. });
         let dir = match self.open_parent(&step.at, makes_parents) {
@@ -104,14 +106,21 @@ impl StateDir {
         };
         let target = Target::new(dir, &step.at);
         match &step.action {
-            Action::Write { old, new, temp } => self.finish_write(&target, old.as_ref(), new, temp),
+            Action::Write { old, new, temp } => self.finish_write(&target, old.as_ref(), new, temp, report),
             Action::WriteInPlace { old, old_content, new } => self.finish_in_place(&target, old, old_content, new),
-            Action::Delete { old, aside } => self.finish_delete(&target, old, aside),
+            Action::Delete { old, aside } => self.finish_delete(&target, old, aside, report),
             Action::MoveFrom { from, file, overwritten } => self.finish_move(&target, from, file, overwritten.as_ref()),
         }
     }
 
-    fn finish_write(&self, target: &Target, old: Option<&OldFile>, new: &[u8], temp: &OsStr) -> io::Result<End> {
+    fn finish_write(
+        &self,
+        target: &Target,
+        old: Option<&OldFile>,
+        new: &[u8],
+        temp: &OsStr,
+        report: &mut RecoveryReport,
+    ) -> io::Result<End> {
         let hash = ContentHash::of(new);
         let now = target.look(target.name)?;
         let beside = target.look(temp)?;
@@ -125,8 +134,8 @@ impl StateDir {
         };
         if is_new {
             // What was exchanged with it has this name.
-            if beside.is_some() {
-                self.disk.remove(&target.dir, temp)?;
+            if let Some(beside) = &beside {
+                self.discard(&target.dir, temp, beside, target.directory(), report)?;
             }
             self.disk.sync_dir(&target.dir)?;
             return Ok(End::Done);
@@ -149,8 +158,8 @@ impl StateDir {
 
     /// Writes the content once more, for a target whose temporary file did not survive.
     fn write_beside(&self, target: &Target, replaces: bool, new: &[u8]) -> io::Result<OsString> {
-        self.temporaries.note(target.path.parent().unwrap_or(Path::new("/")), true)?;
-        let name = self.temp_names.next();
+        self.temporaries.note(target.directory(), true)?;
+        let name = self.temp_names.next(None);
         let access = if replaces { NewFileAccess::Private } else { NewFileAccess::Default };
         let file = self.disk.create(&target.dir, &name, access)?;
         let written = write_all(&*self.disk, &file, new).and_then(|()| {
@@ -188,10 +197,16 @@ impl StateDir {
         Ok(End::Done)
     }
 
-    fn finish_delete(&self, target: &Target, old: &OldFile, aside: &OsStr) -> io::Result<End> {
+    fn finish_delete(
+        &self,
+        target: &Target,
+        old: &OldFile,
+        aside: &OsStr,
+        report: &mut RecoveryReport,
+    ) -> io::Result<End> {
         let beside = target.look(aside)?;
-        if beside.is_some() {
-            self.disk.remove(&target.dir, aside)?;
+        if let Some(beside) = &beside {
+            self.discard(&target.dir, aside, beside, target.directory(), report)?;
         }
         let now = target.look(target.name)?;
         let end = match &now {
@@ -272,14 +287,14 @@ impl StateDir {
         Ok(dir)
     }
 
-    fn remove_temporaries(&self) -> io::Result<()> {
+    fn remove_temporaries(&self, report: &mut RecoveryReport) -> io::Result<()> {
         let notes = self.temporaries.dir();
         for name in notes.names()? {
             let session = name.to_str().and_then(|name| name.strip_suffix(temporaries::NOTE));
             let Some(session) = session else { continue };
             let Some(note) = take_over(notes, &name)? else { continue };
             for directory in temporaries::directories(&read(&note)?) {
-                match self.remove_temporaries_in(&directory, session) {
+                match self.remove_temporaries_in(&directory, session, report) {
                     Err(error) if is_gone(&error) => {}
                     result => result?,
                 }
@@ -289,13 +304,34 @@ impl StateDir {
         Ok(())
     }
 
-    fn remove_temporaries_in(&self, directory: &Path, session: &str) -> io::Result<()> {
+    fn remove_temporaries_in(&self, directory: &Path, session: &str, report: &mut RecoveryReport) -> io::Result<()> {
         let dir = Dir::open_absolute(directory)?;
         for name in dir.names()?.iter().filter(|name| is_of_session(name, session)) {
-            tracing::info!(directory = %directory.display(), ?name, "removed a temporary file of a process that has died");
-            self.disk.remove(&dir, name)?;
+            match dir.stat(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                stat => self.discard(&dir, name, &stat?, directory, report)?,
+            }
         }
         Ok(())
+    }
+
+    /// Removes a file with the name of a temporary one, unless it is a file of somebody who wrote to it while it got
+    /// this name.
+    fn discard(
+        &self,
+        dir: &Dir,
+        name: &OsStr,
+        stat: &FileStat,
+        directory: &Path,
+        report: &mut RecoveryReport,
+    ) -> io::Result<()> {
+        if is_changed_other(name, stat) {
+            let kept = kept_name(name);
+            self.disk.rename_new((dir, name), (dir, &kept))?;
+            report.kept.push(directory.join(kept));
+            return Ok(());
+        }
+        self.disk.remove(dir, name)
     }
 }
 
@@ -321,6 +357,10 @@ impl<'s> Target<'s> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
     }
 
     fn hash(&self, name: &OsStr) -> io::Result<Option<ContentHash>> {

@@ -73,7 +73,7 @@ impl Field {
     /// Writes as the commit of an edit does: announced, through a temporary file that is renamed into place.
     pub fn own_write(&self, name: &str, content: &str) {
         let path = self.path(name);
-        let temp = path.with_file_name(crate::temp_name::TempNames::new().next());
+        let temp = path.with_file_name(crate::temp_name::TempNames::new().next(None));
         fs::write(&temp, content).unwrap();
         self.watcher.expect_write(&path, ContentHash::of(content.as_bytes()));
         fs::rename(&temp, &path).unwrap();
