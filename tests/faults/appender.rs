@@ -78,8 +78,8 @@ fn no_line_is_lost_that_was_appended_to_a_new_content_that_is_taken_back() {
     });
     session.end();
     strace.wait();
-    let text = scene.read("log");
-    let present: BTreeSet<_> = text.lines().collect();
+    let found = log_and_kept(&scene);
+    let present: BTreeSet<_> = found.lines().collect();
     let lost = appended.iter().filter(|line| !present.contains(line.text.as_str())).count();
     assert!(appended.len() > 10 && answer["applied"] == false, "the two never met: {answer}");
     assert_eq!(lost, 0, "of {} lines are lost after the answer {answer}", appended.len());
@@ -114,8 +114,14 @@ fn no_line_is_lost_that_was_appended_in_the_last_moment_before_a_crash() {
     session.end();
     strace.wait();
     scene.start().end();
-    let text = scene.read("log");
-    assert!(text.contains("line"), "after the next start there is {text:?}");
+    let found = log_and_kept(&scene);
+    assert!(found.contains("line"), "after the next start there is {found:?}");
+}
+
+/// The text of the file, and of what was kept beside it because neither could be given up.
+fn log_and_kept(scene: &Scene) -> String {
+    let tree = scene.tree().into_iter();
+    tree.filter(|(name, _)| name == "log" || name.starts_with("ploke-io-kept-")).map(|(_, file)| file.text).collect()
 }
 
 /// Returns in the middle of the time that the swap is held up, when the last look at the file is over.

@@ -43,6 +43,7 @@ fn after_a_power_cut_every_acknowledged_transaction_is_there_and_none_is_torn() 
 
     let (mut state, mut acknowledged) = (0, 0);
     for round in 0..rounds {
+        let before = state;
         let last = edit_until_the_power_fails(&scene, &place, state, moment(round));
         mounted.unmount().unwrap();
         mounted = Mounted::image(&place, &image).unwrap();
@@ -52,10 +53,10 @@ fn after_a_power_cut_every_acknowledged_transaction_is_there_and_none_is_torn() 
         let now = possible.clone().find(|state| expected(*state) == found);
         state = now.unwrap_or_else(|| panic!("round {round}: none of {possible:?}, but {}", shown(&found)));
         assert_eq!(scene.debris(), Vec::<String>::new(), "round {round}");
-        acknowledged += last.acknowledged;
+        acknowledged += last.acknowledged - before;
     }
-    assert!(acknowledged > 0, "no transaction was ever acknowledged");
-    say(&format!("{test}: {rounds} rounds, {state} transactions, {:?}", begin.elapsed()));
+    assert!(acknowledged > rounds / 2, "hardly any transaction was acknowledged");
+    say(&format!("{test}: {rounds} rounds, {acknowledged} transactions acknowledged, {:?}", begin.elapsed()));
 }
 
 struct Last {
@@ -102,7 +103,7 @@ fn cut_power(disk: &File) -> io::Result<()> {
 /// Different in each round and the same in each run.
 fn moment(round: u64) -> Duration {
     let random = u64::from_le_bytes(blake3::hash(&round.to_le_bytes()).as_bytes()[..8].try_into().unwrap());
-    Duration::from_micros(random % 60_000)
+    Duration::from_micros(random % 120_000)
 }
 
 /// The files after so many transactions.

@@ -65,7 +65,11 @@ fn check_answer(scene: &Scene, (old, new): &(Tree, Tree), answer: Option<&Value>
     if !temporary.is_empty() {
         return Err(format!("left behind: {temporary:?} after {answer}"));
     }
-    if applied && struck.contains("sync(") && answer["durability"] == "full" && struck.contains(scene.root.to_str().unwrap()) {
+    if applied
+        && struck.contains("sync(")
+        && answer["durability"] == "full"
+        && struck.contains(scene.root.to_str().unwrap())
+    {
         return Err(format!("not as durable as it says: {answer}"));
     }
     if !applied && answer["failureReason"].is_null() {
