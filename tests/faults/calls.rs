@@ -15,7 +15,7 @@ fn files_are_read_in_large_pieces() {
     let mut session = scene.start();
     let log = scene.home.join("strace");
     let strace = Strace::attach(session.process_id, &["read", "pread64"], None, &log);
-    FIVE_FILES.ask(&scene, &mut session).expect("an answer");
+    FIVE_FILES.ask(&scene, &mut session).unwrap().expect("an answer");
     session.end();
     strace.wait();
     let reads: usize = strace::counts(&log).values().sum();

@@ -56,8 +56,9 @@ impl Job {
         }
     }
 
-    pub fn ask(&self, scene: &Scene, session: &mut Session) -> Option<Value> {
-        session.ask(self.method, &(self.params)(scene))
+    /// See [`Session::try_to_ask`].
+    pub fn ask(&self, scene: &Scene, session: &mut Session) -> Result<Option<Value>, String> {
+        session.try_to_ask(self.method, &(self.params)(scene))
     }
 
     /// The trees before and after it.
@@ -66,7 +67,7 @@ impl Job {
         let mut session = scene.start();
         self.prepare(&scene, &mut session);
         let before = scene.tree();
-        let result = self.ask(&scene, &mut session).expect("an answer");
+        let result = self.ask(&scene, &mut session).unwrap().expect("an answer");
         assert_eq!(result["applied"], true, "{}: {result}", self.name);
         assert_eq!(result["durability"], "full", "{}: {result}", self.name);
         session.end();

@@ -57,8 +57,9 @@ fn killed_at_any_system_call_every_file_is_wholly_old_or_new_after_the_next_star
     for_each(&cases, |&(job, trees, injection)| {
         let scene = Job::scene();
         let answer = attacked(job, &scene, injection);
-        unanswered.fetch_add(answer.is_none().into(), Relaxed);
-        check_next_start(&scene, trees, answer.as_ref())
+        unanswered.fetch_add(matches!(answer, Ok(None)).into(), Relaxed);
+        answer
+            .and_then(|answer| check_next_start(&scene, trees, answer.as_ref()))
             .map_err(|problem| format!("{}, {injection:?}: {problem}", job.name))
     });
     say(&format!("{test}: {} cases, {unanswered:?} of them without an answer", cases.len()));
@@ -77,7 +78,7 @@ fn killed_at_any_change_of_recovery_the_start_after_it_completes_what_was_begun(
         for (call, nth) in first_kills(job) {
             let first = Injection { call, nth, fault: Fault::Kill };
             let scene = Job::scene();
-            attacked(job, &scene, first);
+            attacked(job, &scene, first).unwrap();
             let log = scene.home.join("strace");
             let mut session = Session::spawn(strace::traced(&scene.command(), CHANGES, None, &log));
             assert!(session.initialize(&scene.root, &one_after_the_other()));
@@ -91,7 +92,7 @@ fn killed_at_any_change_of_recovery_the_start_after_it_completes_what_was_begun(
     }
     for_each(&cases, |&(job, trees, first, second)| {
         let scene = Job::scene();
-        attacked(job, &scene, first);
+        attacked(job, &scene, first)?;
         let log = scene.home.join("strace");
         let mut session = Session::spawn(strace::traced(&scene.command(), CHANGES, Some(second), &log));
         session.initialize(&scene.root, &one_after_the_other());
@@ -122,7 +123,7 @@ pub fn calls_of(job: &Job) -> Vec<(&'static str, usize)> {
     job.prepare(&scene, &mut session);
     let log = scene.home.join("strace");
     let strace = Strace::attach(session.process_id, CALLS, None, &log);
-    job.ask(&scene, &mut session).expect("an answer");
+    job.ask(&scene, &mut session).unwrap().expect("an answer");
     session.end();
     strace.wait();
     let counts = strace::counts(&log);
@@ -131,14 +132,17 @@ pub fn calls_of(job: &Job) -> Vec<(&'static str, usize)> {
     calls
 }
 
-/// Carries out a job that a fault strikes; `None` if there was no answer.
-pub fn attacked(job: &Job, scene: &Scene, injection: Injection) -> Option<Value> {
+/// Carries out a job that a fault strikes; `None` if the session ended without an answer.
+pub fn attacked(job: &Job, scene: &Scene, injection: Injection) -> Result<Option<Value>, String> {
     let mut session = begin(scene);
     job.prepare(scene, &mut session);
     let log = scene.home.join("strace");
     let strace = Strace::attach(session.process_id, CALLS, Some(injection), &log);
     let answer = job.ask(scene, &mut session);
-    session.end();
+    match answer {
+        Ok(_) => session.end(),
+        Err(_) => session.kill(),
+    }
     strace.wait();
     answer
 }

@@ -145,14 +145,19 @@ impl Session {
 
     /// The result of a request; `None` if the session ended before it came. An error response is a panic.
     pub fn ask(&mut self, method: &str, params: &Value) -> Option<Value> {
+        self.try_to_ask(method, params).unwrap_or_else(|problem| panic!("{method}: {problem}"))
+    }
+
+    /// The same, but an error response, or none at all while the session goes on, is an error.
+    pub fn try_to_ask(&mut self, method: &str, params: &Value) -> Result<Option<Value>, String> {
         let id = json!(self.next_id);
         self.next_id += 1;
-        self.peer.request(&id, method, Some(params)).unwrap();
+        self.peer.request(&id, method, Some(params))?;
         match self.peer.response(&id) {
-            Ok(mut response) if response.get("result").is_some() => Some(response["result"].take()),
-            Ok(response) => panic!("{method}: {response}"),
-            Err(error) if error.contains("nothing came") => panic!("{method}: {error}"),
-            Err(_) => None,
+            Ok(mut response) if response.get("result").is_some() => Ok(Some(response["result"].take())),
+            Ok(response) => Err(response.to_string()),
+            Err(error) if error.contains("nothing came") => Err(error),
+            Err(_) => Ok(None),
         }
     }
 
