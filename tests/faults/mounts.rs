@@ -3,6 +3,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::scene::run;
@@ -46,13 +48,21 @@ impl Mounted {
 
     /// Unmounts it now; fails if anybody still uses it.
     pub fn unmount(self) -> Result<(), String> {
-        let result = run("umount", &[text(&self.0)]);
-        if result.is_ok() {
-            std::mem::forget(self);
+        // A program that another test is starting has a copy of every open file until it runs.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match run("umount", &[text(&self.0)]) {
+                Err(error) if error.contains("busy") && Instant::now() < deadline => thread::sleep(BUSY),
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
         }
-        result
+        std::mem::forget(self);
+        Ok(())
     }
 }
+
+const BUSY: Duration = Duration::from_millis(2);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
