@@ -106,15 +106,19 @@ fn moment(round: u64) -> Duration {
     Duration::from_micros(random % 120_000)
 }
 
-/// The files after so many transactions.
+/// The files after so many transactions: each second one changes but one file, the others all but that one.
 fn expected(state: u64) -> BTreeMap<String, String> {
-    let text = |name: &str| format!("{name} after transaction {state}\n").repeat(300);
-    let edited = (0..EDITED).map(|index| format!("edited-{index}")).map(|name| (name.clone(), text(&name)));
-    let created = format!("made/in-{}/created", state % 7);
-    let renamed = format!("renamed-{state}");
+    let (several, single) = (state / 2, state.div_ceil(2));
+    let text = |name: &str, times: u64| format!("{name} after {times} changes\n").repeat(300);
+    let edited = (0..EDITED).map(|index| format!("edited-{index}"));
+    // Never the same place twice in a row.
+    let created = format!("made/in-{}/created", several % 7);
+    let mut files: BTreeMap<_, _> = edited.chain([created]).map(|name| (name.clone(), text(&name, several))).collect();
     // One file with two names.
-    let linked = ["linked", "link"].map(|name| (name.to_owned(), text("linked")));
-    edited.chain([(created.clone(), text(&created)), (renamed, "always the same".into())]).chain(linked).collect()
+    files.extend(["linked", "link"].map(|name| (name.to_owned(), text("linked", several))));
+    files.insert(format!("renamed-{several}"), "always the same".into());
+    files.insert("single".into(), text("single", single));
+    files
 }
 
 fn transaction(scene: &Scene, state: u64) -> Value {
@@ -123,6 +127,9 @@ fn transaction(scene: &Scene, state: u64) -> Value {
     let mut changes = Vec::new();
     for (name, text) in new.iter().filter(|(name, _)| *name != "link") {
         if let Some(before) = old.get(name) {
+            if before == text {
+                continue;
+            }
             let edits = [json!({"range": {"startByte": 0, "endByte": before.len()}, "newText": text})];
             changes.push(json!({"textDocument": {"uri": scene.uri(name)}, "expected": guard(name), "edits": edits}));
         } else if name.starts_with("made") {
@@ -132,7 +139,7 @@ fn transaction(scene: &Scene, state: u64) -> Value {
     }
     for name in old.keys().filter(|name| !new.contains_key(*name)) {
         changes.push(if name.starts_with("renamed") {
-            let to = scene.uri(&format!("renamed-{state}"));
+            let to = scene.uri(&format!("renamed-{}", state / 2));
             json!({"kind": "rename", "oldUri": scene.uri(name), "newUri": to, "expected": guard(name)})
         } else {
             json!({"kind": "delete", "uri": scene.uri(name), "expected": guard(name)})
