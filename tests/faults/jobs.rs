@@ -8,6 +8,8 @@ use crate::scene::{Scene, Session, Tree, hash};
 #[derive(Clone, Copy)]
 pub struct Job {
     pub name: &'static str,
+    /// How many files are worked on at once; with one, each run makes the same calls in the same order.
+    pub at_once: u32,
     before: Option<fn(&Scene) -> Value>,
     method: &'static str,
     params: fn(&Scene) -> Value,
@@ -16,20 +18,40 @@ pub struct Job {
 const EDIT: &str = "ploke/applyEdits";
 
 pub const JOBS: &[Job] = &[
-    Job { name: "edit", before: None, method: EDIT, params: |scene| changes([edit(scene, "a")]) },
-    Job { name: "create", before: None, method: EDIT, params: |scene| changes([create(scene, "made/deep/new")]) },
-    Job { name: "rename", before: None, method: EDIT, params: |scene| changes([rename(scene, "a", "sub/renamed")]) },
-    Job { name: "rename over", before: None, method: EDIT, params: rename_over },
-    Job { name: "delete", before: None, method: EDIT, params: |scene| changes([delete(scene, "a")]) },
+    Job { name: "edit", at_once: 1, before: None, method: EDIT, params: |scene| changes([edit(scene, "a")]) },
+    Job {
+        name: "create",
+        at_once: 1,
+        before: None,
+        method: EDIT,
+        params: |scene| changes([create(scene, "made/deep/new")]),
+    },
+    Job {
+        name: "rename",
+        at_once: 1,
+        before: None,
+        method: EDIT,
+        params: |scene| changes([rename(scene, "a", "sub/renamed")]),
+    },
+    Job { name: "rename over", at_once: 1, before: None, method: EDIT, params: rename_over },
+    Job { name: "delete", at_once: 1, before: None, method: EDIT, params: |scene| changes([delete(scene, "a")]) },
     FIVE_FILES,
-    Job { name: "hard link", before: None, method: EDIT, params: |scene| changes([edit(scene, "linked")]) },
+    Job { name: "five files at once", at_once: 8, ..FIVE_FILES },
+    Job { name: "hard link", at_once: 1, before: None, method: EDIT, params: |scene| changes([edit(scene, "linked")]) },
     WITH_HARD_LINK,
-    Job { name: "undo", before: Some(five_files), method: "ploke/undo", params: |_| json!({"origin": ORIGIN}) },
+    Job {
+        name: "undo",
+        at_once: 1,
+        before: Some(five_files),
+        method: "ploke/undo",
+        params: |_| json!({"origin": ORIGIN}),
+    },
 ];
 
-pub const FIVE_FILES: Job = Job { name: "five files", before: None, method: EDIT, params: five_files };
+pub const FIVE_FILES: Job = Job { name: "five files", at_once: 1, before: None, method: EDIT, params: five_files };
 pub const WITH_HARD_LINK: Job = Job {
     name: "three files, one with two links",
+    at_once: 1,
     before: None,
     method: EDIT,
     params: |scene| changes([edit(scene, "a"), edit(scene, "linked"), delete(scene, "b")]),

@@ -81,7 +81,7 @@ fn killed_at_any_change_of_recovery_the_start_after_it_completes_what_was_begun(
             attacked(job, &scene, first).unwrap();
             let log = scene.home.join("strace");
             let mut session = Session::spawn(strace::traced(&scene.command(), CHANGES, None, &log));
-            assert!(session.initialize(&scene.root, &one_after_the_other()));
+            assert!(session.initialize(&scene.root, &json!({})));
             session.end();
             for (call, count) in strace::counts(&log) {
                 let call = CHANGES.iter().find(|known| **known == call).expect("a call that was asked for");
@@ -95,7 +95,7 @@ fn killed_at_any_change_of_recovery_the_start_after_it_completes_what_was_begun(
         attacked(job, &scene, first)?;
         let log = scene.home.join("strace");
         let mut session = Session::spawn(strace::traced(&scene.command(), CHANGES, Some(second), &log));
-        session.initialize(&scene.root, &one_after_the_other());
+        session.initialize(&scene.root, &json!({}));
         session.end();
         check_next_start(&scene, trees, None)
             .map_err(|problem| format!("{}, {first:?}, then {second:?}: {problem}", job.name))
@@ -119,7 +119,7 @@ fn first_kills(job: &Job) -> Vec<(&'static str, usize)> {
 /// The calls of a job in one session, each with how often it is made there.
 pub fn calls_of(job: &Job) -> Vec<(&'static str, usize)> {
     let scene = Job::scene();
-    let mut session = begin(&scene);
+    let mut session = begin(job, &scene);
     job.prepare(&scene, &mut session);
     let log = scene.home.join("strace");
     let strace = Strace::attach(session.process_id, CALLS, None, &log);
@@ -134,7 +134,7 @@ pub fn calls_of(job: &Job) -> Vec<(&'static str, usize)> {
 
 /// Carries out a job that a fault strikes; `None` if the session ended without an answer.
 pub fn attacked(job: &Job, scene: &Scene, injection: Injection) -> Result<Option<Value>, String> {
-    let mut session = begin(scene);
+    let mut session = begin(job, scene);
     job.prepare(scene, &mut session);
     let log = scene.home.join("strace");
     let strace = Strace::attach(session.process_id, CALLS, Some(injection), &log);
@@ -147,15 +147,11 @@ pub fn attacked(job: &Job, scene: &Scene, injection: Injection) -> Result<Option
     answer
 }
 
-/// A session that does one thing at a time, so that a count of calls is the same each time.
-fn begin(scene: &Scene) -> Session {
+fn begin(job: &Job, scene: &Scene) -> Session {
     let mut session = Session::spawn(scene.command());
-    assert!(session.initialize(&scene.root, &one_after_the_other()), "the server died");
+    let options = json!({"limits": {"permits": job.at_once}});
+    assert!(session.initialize(&scene.root, &options), "the server died");
     session
-}
-
-fn one_after_the_other() -> Value {
-    json!({"limits": {"permits": 1}})
 }
 
 /// After the next start the tree must be what the answer says, or either if there was none, and nothing else is left.

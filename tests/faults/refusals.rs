@@ -32,7 +32,7 @@ fn whatever_the_system_refuses_the_answer_is_true() {
     }
     let trees: Vec<(Tree, Tree)> = JOBS.iter().map(Job::trees).collect();
     let mut cases = Vec::new();
-    for (job, trees) in JOBS.iter().zip(&trees) {
+    for (job, trees) in JOBS.iter().zip(&trees).filter(|(job, _)| job.at_once == 1) {
         for (call, mut count) in calls_of(job).into_iter().filter(|(call, _)| CALLS.contains(call)) {
             if call == "write" {
                 // The last one is the answer.
