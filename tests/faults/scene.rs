@@ -195,7 +195,8 @@ pub fn say(text: &str) {
 }
 
 pub fn skipped(test: &str, missing: &str) {
-    say(&format!("SKIPPED {test}: {missing}"));
+    let first_line = missing.lines().next().unwrap_or_default();
+    say(&format!("SKIPPED {test}: {first_line}"));
 }
 
 /// Runs a program to its end; its error output if it fails.
