@@ -41,12 +41,13 @@ impl Connection {
 
     /// Starts the built binary; what it keeps for its user goes below `home`.
     pub fn binary(home: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ploke-io"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PLOKE_IO_")) {
-            command.env_remove(name);
-        }
-        command.arg("--stdio").env("HOME", home).env("XDG_STATE_HOME", home.join("state"));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+        Self::spawn(binary_command(home)).0
+    }
+
+    /// Starts a command that speaks as the server, and tells its process id.
+    pub fn spawn(mut command: Command) -> (Self, u32) {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts");
+        let process_id = child.id();
         let input = child.stdin.take().expect("stdin is piped");
         let output = child.stdout.take().expect("stdout is piped");
         let kill = killer(&child);
@@ -56,7 +57,8 @@ impl Connection {
             // No code means that a signal ended it.
             exited.send(status.code().map_or(u8::MAX, |code| code as u8))
         });
-        Self { input: Some(Box::new(input)), messages: read_messages(output), exit_code, kill: Some(kill) }
+        let messages = read_messages(output);
+        (Self { input: Some(Box::new(input)), messages, exit_code, kill: Some(kill) }, process_id)
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -98,6 +100,16 @@ impl Drop for Connection {
             kill();
         }
     }
+}
+
+/// The built binary as a server, with nothing of the settings of the user who runs the tests.
+pub fn binary_command(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ploke-io"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PLOKE_IO_")) {
+        command.env_remove(name);
+    }
+    command.arg("--stdio").env("HOME", home).env("XDG_STATE_HOME", home.join("state"));
+    command
 }
 
 #[cfg(unix)]
