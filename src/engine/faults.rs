@@ -146,7 +146,7 @@ impl Scene {
 
     fn undo(&self, engine: &Engine) -> EditOutcome {
         let undone = engine.undo(ORIGIN, Uuid::from_u128(2), Durability::Full, &CancelToken::new());
-        undone.unwrap_or_else(|| EditOutcome {
+        undone.ok().flatten().unwrap_or_else(|| EditOutcome {
             applied: false,
             failed_change: Some(0),
             durability: Durability::Full,

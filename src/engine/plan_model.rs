@@ -175,6 +175,23 @@ proptest! {
         let expected = if failing.is_some() { before.clone() } else { expected };
         prop_assert_eq!(&tree(dir.path()), &expected, "{:?}", outcome);
         prop_assert_eq!(outcome.file_of_change.len(), ops.len());
+        let told: Vec<_> = outcome.files.iter().map(|file| &file.path).collect();
+        prop_assert_eq!(told.iter().collect::<std::collections::BTreeSet<_>>().len(), told.len(), "{:?}", told);
+        // What is told, carried out on the old files, gives the new ones.
+        let mut as_told = before.clone();
+        let name_of = |path: &Path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+        let applied = || outcome.files.iter().filter(|file| file.status == FileStatus::Applied);
+        for old in applied().filter_map(|file| file.old_path.as_deref()) {
+            as_told.remove(&name_of(old));
+        }
+        for file in applied().filter(|file| file.new_content_hash.is_none()) {
+            as_told.remove(&name_of(&file.path));
+        }
+        for file in applied().filter(|file| file.new_content_hash.is_some()) {
+            let name = name_of(&file.path);
+            as_told.insert(name.clone(), expected.get(&name).cloned().unwrap_or_default());
+        }
+        prop_assert_eq!(&as_told, &expected, "{:?}", outcome);
         for file in &outcome.files {
             let name = file.path.strip_prefix(dir.path()).unwrap().to_str().unwrap();
             if file.status == FileStatus::Applied {
@@ -187,7 +204,7 @@ proptest! {
             }
         }
         let undone = engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &CancelToken::new());
-        if let Some(undone) = undone {
+        if let Some(undone) = undone.unwrap() {
             prop_assert!(undone.applied, "{:?}", undone);
             prop_assert_eq!(tree(dir.path()), before);
         } else {

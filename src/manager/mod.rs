@@ -144,14 +144,14 @@ impl IoManagerHandle {
     /// Only if each of its files still is what it left; else nothing is touched and the outcome says which are not.
     ///
     /// # Errors
-    /// Only if the manager has been shut down.
+    /// If what is kept for it cannot be read, or the manager has been shut down.
     pub async fn undo_edits(
         &self,
         origin: Uuid,
         new_origin: Uuid,
         durability: Durability,
     ) -> Result<Option<EditOutcome>, IoError> {
-        self.run(move |inner, cancel| inner.undo(origin, new_origin, durability, cancel)).await
+        self.run(move |inner, cancel| inner.undo(origin, new_origin, durability, cancel)).await?
     }
 
     /// Follows changes of files: own writes with their origin, and those from outside if the watcher was enabled.
@@ -235,7 +235,7 @@ impl IoManagerHandle {
         durability: Durability,
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
-        self.inner.enter(|inner| inner.undo(origin, new_origin, durability, cancel))
+        self.inner.enter(|inner| inner.undo(origin, new_origin, durability, cancel))?
     }
 
     /// Allows a directory and all beneath it, and watches it if the watcher is enabled.
@@ -286,10 +286,10 @@ impl Inner {
         new_origin: Uuid,
         durability: Durability,
         cancel: &CancelToken,
-    ) -> Option<EditOutcome> {
+    ) -> Result<Option<EditOutcome>, IoError> {
         let outcome = self.engine.undo(origin, new_origin, durability, cancel)?;
-        self.tell(&outcome, new_origin);
-        Some(outcome)
+        outcome.iter().for_each(|outcome| self.tell(outcome, new_origin));
+        Ok(outcome)
     }
 
     /// Sends what was changed to all subscribers.

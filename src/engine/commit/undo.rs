@@ -27,16 +27,21 @@ pub(super) struct Kept {
 impl Engine {
     /// Takes a transaction back as long as each of its files still is what it left; `None` if it is unknown or no longer
     /// kept.
+    ///
+    /// # Errors
+    /// If what is kept cannot be read.
     pub fn undo(
         &self,
         origin: Uuid,
         new_origin: Uuid,
         durability: Durability,
         cancel: &CancelToken,
-    ) -> Option<EditOutcome> {
-        let state = self.state.as_ref()?;
+    ) -> Result<Option<EditOutcome>, IoError> {
+        let Some(state) = &self.state else { return Ok(None) };
         let found = state.undo().find(origin);
-        let entry = found.inspect_err(|error| tracing::warn!(%origin, %error, "cannot read what is kept")).ok()??;
+        let found = found
+            .map_err(|error| IoError::new("", IoErrorKind::from_state("read what is kept for the undo", error)))?;
+        let Some(entry) = found else { return Ok(None) };
         let places = Places::of(&entry);
         let resolve = |resolver: &Resolver| {
             let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
@@ -53,7 +58,7 @@ impl Engine {
             // What it left is no more; taking back the undo is the way there again.
             state.undo().forget(origin);
         }
-        Some(outcome)
+        Ok(Some(outcome))
     }
 
     /// Plans to bring all places back; those whose files are not what was left there fail.

@@ -55,6 +55,8 @@ pub(super) struct File {
     /// The slots where it was first and is now; the latter is `None` if it is deleted.
     pub home: usize,
     pub at: Option<usize>,
+    /// The slot where it is, or was last.
+    pub last: usize,
     pub ranges: Vec<(Range<usize>, Range<usize>)>,
     /// The guard that a tracking hash was given in, for callers that track the file.
     pub tracked: Option<Guard>,
@@ -92,7 +94,13 @@ impl<'a> Draft<'a> {
         };
         let slots: Vec<_> = places.into_iter().enumerate().map(slot).collect();
         let there = |slot: &Slot| matches!(slot.now, Now::Original(_));
-        let file = |(home, slot)| File { home, at: there(slot).then_some(home), ranges: Vec::new(), tracked: None };
+        let file = |(home, slot)| File {
+            home,
+            at: there(slot).then_some(home),
+            last: home,
+            ranges: Vec::new(),
+            tracked: None,
+        };
         let files = slots.iter().enumerate().map(file).collect();
         let has_guards = steps.iter().any(|step| step.change.expected().any(|guard| guard.content_hash.is_some()));
         Self { slots, files, max_file_bytes, unguarded, has_guards, guarded: Vec::new(), in_need: Vec::new() }
@@ -200,6 +208,7 @@ impl<'a> Draft<'a> {
         self.slots[to].file = self.slots[at].file;
         let file = &mut self.files[self.slots[to].file];
         file.at = Some(to);
+        file.last = to;
         Ok(())
     }
 
@@ -234,7 +243,7 @@ impl<'a> Draft<'a> {
         let old = &self.files[self.slots[at].file];
         // Deleted and made again at its place, it is the same file with another content.
         if old.home != at || old.at.is_some() {
-            self.files.push(File { home: at, at: None, ranges: Vec::new(), tracked: None });
+            self.files.push(File { home: at, at: None, last: at, ranges: Vec::new(), tracked: None });
             self.slots[at].file = self.files.len() - 1;
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     roots::RootedPath,
 };
 use draft::{Before, Draft, File, Need, in_file, needs_content};
-use steps::hash_at;
+use steps::{hash_at, moved_to};
 use targets::{Step, Target};
 
 /// What a request would make of one file, followed through its renames.
@@ -164,26 +164,26 @@ impl Engine {
         of_change: Vec<(usize, usize)>,
         mut failure: Option<(usize, usize, IoError)>,
     ) -> GroupPlan {
-        // A file that nothing speaks of is only the one that a rename has found at its end.
-        let first_change = |file: usize| of_change.iter().find(|(_, of)| *of == file).map(|(change, _)| *change);
-        let mut planned: Vec<(usize, PlannedFile)> = Vec::with_capacity(draft.files.len());
-        for (index, file) in draft.files.iter().enumerate() {
-            let existed = index == file.home && draft.slots[file.home].before.is_some();
-            let outcome = outcome(&draft, file, existed, targets, request.dry_run);
-            let change = first_change(index).unwrap_or_default();
-            let home = draft.slots[file.home].target;
-            planned.push((home, PlannedFile { change, group: 0, steps: Vec::new(), outcome }));
+        let entries = Entries::of(&draft);
+        let of_change: Vec<_> =
+            of_change.into_iter().map(|(change, file)| (change, entries.of_file(&draft, &draft.files[file]))).collect();
+        let mut planned: Vec<(usize, PlannedFile)> = Vec::with_capacity(entries.slots.len());
+        for (index, &slot) in entries.slots.iter().enumerate() {
+            let first = of_change.iter().find(|(_, entry)| *entry == index).map(|(change, _)| *change);
+            let (first_target, outcome) = outcome(&draft, slot, targets, request.dry_run);
+            let change = first.unwrap_or_default();
+            planned.push((first_target, PlannedFile { change, group: 0, steps: Vec::new(), outcome }));
         }
         if failure.is_none() {
             match self.steps(&draft.slots) {
                 Ok(steps) => {
                     for (slot, step) in steps {
-                        planned[draft.slots[slot].file].1.steps.push(step);
+                        planned[entries.of_slot(slot)].1.steps.push(step);
                     }
                 }
                 Err((slot, error)) => {
-                    let file = draft.slots[slot].file;
-                    failure = Some((planned[file].1.change, file, error));
+                    let file = entries.of_slot(slot);
+                    failure = Some((planned[file].1.change, draft.slots[slot].file, error));
                 }
             }
         }
@@ -191,16 +191,18 @@ impl Engine {
             for (_, file) in &mut planned {
                 file.mark_not_applied();
             }
-            let (_, file) = &mut planned[file];
+            let (_, file) = &mut planned[entries.of_file(&draft, &draft.files[file])];
             // The error tells what there is.
             file.outcome.old_content_hash = None;
             file.change = change;
             file.fail(error);
         }
-        // The place that a rename leads to has no entry of its own unless a change speaks of what was there.
-        let kept: Vec<bool> = (0..planned.len()).map(|index| first_change(index).is_some()).collect();
-        let new_index = |file: usize| kept[..file].iter().filter(|kept| **kept).count();
-        let of_change = of_change.iter().map(|&(change, file)| (change, new_index(file))).collect();
+        // A place that no change speaks of and that stays as it is has only been looked at.
+        let spoken_of = |index| of_change.iter().any(|(_, entry)| *entry == index);
+        let kept: Vec<bool> =
+            planned.iter().enumerate().map(|(index, (_, file))| !file.steps.is_empty() || spoken_of(index)).collect();
+        let new_index = |entry: usize| kept[..entry].iter().filter(|kept| **kept).count();
+        let of_change = of_change.iter().map(|&(change, entry)| (change, new_index(entry))).collect();
         let planned = planned.into_iter().zip(&kept).filter_map(|(file, kept)| kept.then_some(file)).collect();
         (planned, of_change)
     }
@@ -233,35 +235,68 @@ impl Engine {
 /// The files of a group with the targets they begin at, and the file that each change concerns.
 type GroupPlan = (Vec<(usize, PlannedFile)>, Vec<(usize, usize)>);
 
-/// What comes of a file if all goes well.
+/// What is told of the places of a group: each that holds something in the end, and each that is empty unless its file
+/// is told of where it has gone.
+struct Entries {
+    slots: Vec<usize>,
+    /// The entry of each slot.
+    by_slot: Vec<usize>,
+}
+
+impl Entries {
+    fn of(draft: &Draft) -> Self {
+        let slots = &draft.slots;
+        let leaves = |slot: usize| matches!(slots[slot].now, Now::Nothing).then(|| moved_to(slots, slot)).flatten();
+        let told: Vec<usize> = (0..slots.len()).filter(|slot| leaves(*slot).is_none()).collect();
+        let entry = |slot: usize| told.binary_search(&leaves(slot).unwrap_or(slot)).unwrap_or_default();
+        let by_slot = (0..slots.len()).map(entry).collect();
+        Self { slots: told, by_slot }
+    }
+
+    fn of_slot(&self, slot: usize) -> usize {
+        self.by_slot[slot]
+    }
+
+    /// Where a file is told of; one that is gone, where it began, or where it ended if another file has come from there.
+    fn of_file(&self, draft: &Draft, file: &File) -> usize {
+        let is_alive_elsewhere = moved_to(&draft.slots, file.home).is_some();
+        let gone = if is_alive_elsewhere { file.last } else { file.home };
+        self.of_slot(file.at.unwrap_or(gone))
+    }
+}
+
+/// What comes of a place if all goes well, and the target that its file was first mentioned by.
 ///
-/// A file that was made where another one had been did not exist before.
-fn outcome(draft: &Draft, file: &File, existed: bool, targets: &[Target], dry_run: bool) -> FileOutcome {
+/// A file that comes where another one has been does not tell of that one, unless it is gone.
+fn outcome(draft: &Draft, at: usize, targets: &[Target], dry_run: bool) -> (usize, FileOutcome) {
+    let slot = &draft.slots[at];
+    let file = &draft.files[slot.file];
+    let is_here = !matches!(slot.now, Now::Nothing);
     let home = &draft.slots[file.home];
-    let before = home.before.as_ref().filter(|_| existed);
-    let slot = &draft.slots[file.at.unwrap_or(file.home)];
-    let moved = existed && file.at.is_some_and(|at| at != file.home);
+    let moved = is_here && slot.file == file.home && file.home != at && home.before.is_some();
+    let was_here = slot.before.as_ref().filter(|_| moved_to(&draft.slots, at).is_none());
+    let before = if moved { home.before.as_ref() } else { was_here };
     let mut outcome = FileOutcome::not_applied(targets[slot.target].asked.to_path_buf());
     outcome.real_path = Some(slot.path.absolute());
     outcome.old_content_hash = before.map(|before| before.content.hash);
-    outcome.new_content_hash = file.at.and_then(|at| hash_at(&draft.slots, at));
+    outcome.new_content_hash = hash_at(&draft.slots, at);
     if moved {
         outcome.old_path = Some(targets[home.target].asked.to_path_buf());
         outcome.old_real_path = Some(home.path.absolute());
     }
     outcome.edits = file.ranges.clone();
-    let text = file.at.and_then(|at| match &draft.slots[at].now {
+    let text = match &slot.now {
         Now::Text { text, .. } => Some(text),
         Now::Nothing | Now::Original(_) | Now::Bytes { .. } => None,
-    });
+    };
     if let (Some(text), Some(guard)) = (text, file.tracked) {
         outcome.new_tracking_hash = TrackingHash::of_text(guard.namespace, &slot.path.absolute(), text).ok();
     }
     let old_bytes = before.map_or(0, |before| before.content.stat.size) as i64;
-    outcome.byte_delta = match (file.at, text) {
-        (None, _) => -old_bytes,
-        (Some(_), Some(text)) => text.len() as i64 - old_bytes,
-        (Some(_), None) => 0,
+    outcome.byte_delta = match text {
+        _ if !is_here => -old_bytes,
+        Some(text) => text.len() as i64 - old_bytes,
+        None => 0,
     };
     let changed = moved || outcome.old_content_hash != outcome.new_content_hash;
     outcome.status = match (changed, dry_run) {
@@ -275,11 +310,11 @@ fn outcome(draft: &Draft, file: &File, existed: bool, targets: &[Target], dry_ru
         outcome.preview = Some(Preview {
             path: slot.path.relative().to_path_buf(),
             old_path: moved.then(|| home.path.relative().to_path_buf()),
-            new: text.cloned().or_else(|| file.at.and(old.clone())),
+            new: text.cloned().or_else(|| old.clone().filter(|_| is_here)),
             old,
         });
     }
-    outcome
+    (if moved { home.target } else { slot.target }, outcome)
 }
 
 /// One path cannot become both a file and the directory of another file: the change that comes later is refused.
