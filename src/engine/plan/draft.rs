@@ -64,6 +64,7 @@ pub(super) struct File {
 
 pub(super) struct Draft<'a> {
     pub slots: Vec<Slot<'a>>,
+    /// First, by the number of its slot, one for each place; then those that come to places others have left.
     pub files: Vec<File>,
     max_file_bytes: u64,
     unguarded: bool,
@@ -129,6 +130,11 @@ impl<'a> Draft<'a> {
     pub fn unguarded_change(&self) -> Option<usize> {
         let missing = self.in_need.iter().filter(|(_, original)| !self.guarded.contains(original));
         missing.map(|(change, _)| *change).min()
+    }
+
+    /// The other place where the file is in the end that was at this one before.
+    pub fn gone_to(&self, slot: usize) -> Option<usize> {
+        self.files[slot].at.filter(|at| *at != slot)
     }
 
     fn edit(&mut self, change: usize, at: usize, edits: &WriteSnippetData) -> Result<(), IoErrorKind> {

@@ -18,7 +18,7 @@ use crate::{
     roots::RootedPath,
 };
 use draft::{Before, Draft, File, Need, in_file, needs_content};
-use steps::{hash_at, moved_to};
+use steps::hash_at;
 use targets::{Step, Target};
 
 /// What a request would make of one file, followed through its renames.
@@ -246,7 +246,7 @@ struct Entries {
 impl Entries {
     fn of(draft: &Draft) -> Self {
         let slots = &draft.slots;
-        let leaves = |slot: usize| matches!(slots[slot].now, Now::Nothing).then(|| moved_to(slots, slot)).flatten();
+        let leaves = |slot: usize| draft.gone_to(slot).filter(|_| matches!(slots[slot].now, Now::Nothing));
         let told: Vec<usize> = (0..slots.len()).filter(|slot| leaves(*slot).is_none()).collect();
         let entry = |slot: usize| told.binary_search(&leaves(slot).unwrap_or(slot)).unwrap_or_default();
         let by_slot = (0..slots.len()).map(entry).collect();
@@ -259,8 +259,7 @@ impl Entries {
 
     /// Where a file is told of; one that is gone, where it began, or where it ended if another file has come from there.
     fn of_file(&self, draft: &Draft, file: &File) -> usize {
-        let is_alive_elsewhere = moved_to(&draft.slots, file.home).is_some();
-        let gone = if is_alive_elsewhere { file.last } else { file.home };
+        let gone = if draft.gone_to(file.home).is_some() { file.last } else { file.home };
         self.of_slot(file.at.unwrap_or(gone))
     }
 }
@@ -274,7 +273,7 @@ fn outcome(draft: &Draft, at: usize, targets: &[Target], dry_run: bool) -> (usiz
     let is_here = !matches!(slot.now, Now::Nothing);
     let home = &draft.slots[file.home];
     let moved = is_here && slot.file == file.home && file.home != at && home.before.is_some();
-    let was_here = slot.before.as_ref().filter(|_| moved_to(&draft.slots, at).is_none());
+    let was_here = slot.before.as_ref().filter(|_| draft.gone_to(at).is_none());
     let before = if moved { home.before.as_ref() } else { was_here };
     let mut outcome = FileOutcome::not_applied(targets[slot.target].asked.to_path_buf());
     outcome.real_path = Some(slot.path.absolute());
