@@ -89,6 +89,9 @@ mod disk;
 pub mod engine;
 pub mod error;
 pub mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hash;
 #[cfg(feature = "server")]
 mod logging;

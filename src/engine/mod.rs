@@ -10,12 +10,12 @@ mod locks;
 mod os_locks;
 pub(crate) mod parallel;
 mod plan;
-#[cfg(test)]
-mod plan_model;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod plan_model;
 mod range;
 mod read;
 mod scan;
-mod state;
+pub(crate) mod state;
 
 use std::{
     path::{Path, PathBuf},

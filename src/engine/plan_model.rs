@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use proptest::prelude::*;
-
 use super::{
     Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditRequest, Engine, EngineConfig,
     FileStatus, Guard, HashCache, LockingPolicy, Observer, TextChange, TextRange, UndoLimits, WriteSnippetData,
@@ -14,9 +12,14 @@ type Tree = BTreeMap<String, String>;
 
 /// A change of files that are named by one letter.
 #[derive(Debug, Clone)]
-enum Op {
-    /// Puts a text in front.
-    Edit(&'static str, String),
+pub(crate) enum Op {
+    /// Replaces the bytes from `start` to `end`.
+    Edit {
+        at: &'static str,
+        start: usize,
+        end: usize,
+        text: String,
+    },
     Create {
         at: &'static str,
         text: String,
@@ -39,9 +42,9 @@ impl Op {
     /// Carries the change out as the contract says; `false` if it is refused.
     fn on(&self, tree: &mut Tree) -> bool {
         match self {
-            Self::Edit(at, text) => match tree.get_mut(*at) {
-                Some(content) => content.insert_str(0, text),
-                None => return false,
+            Self::Edit { at, start, end, text } => match tree.get_mut(*at) {
+                Some(content) if start <= end && *end <= content.len() => content.replace_range(*start..*end, text),
+                _ => return false,
             },
             Self::Create { at, text, overwrite, ignore_if_exists } => {
                 let exists = tree.contains_key(*at);
@@ -73,8 +76,8 @@ impl Op {
 
     fn change(&self, root: &Path) -> Change {
         match self.clone() {
-            Self::Edit(at, new_text) => {
-                let range = Some(TextRange::Bytes { start: 0, end: 0 });
+            Self::Edit { at, start, end, text: new_text } => {
+                let range = Some(TextRange::Bytes { start: start as u64, end: end as u64 });
                 let edits = vec![TextChange { range, new_text, expected_text: None }];
                 Change::Edit(WriteSnippetData { path: root.join(at), edits, ..WriteSnippetData::default() })
             }
@@ -102,20 +105,31 @@ impl Op {
     }
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
-    let text = || "[xyz]{0,2}";
-    let op = prop_oneof![
-        (name(), text()).prop_map(|(at, text)| Op::Edit(at, text)),
-        (name(), text(), any::<bool>(), any::<bool>()).prop_map(|(at, text, overwrite, ignore_if_exists)| {
-            Op::Create { at, text, overwrite, ignore_if_exists }
-        }),
-        (name(), name(), any::<bool>(), any::<bool>()).prop_map(|(from, to, overwrite, ignore_if_exists)| {
-            Op::Rename { from, to, overwrite, ignore_if_exists }
-        }),
-        (name(), any::<bool>()).prop_map(|(at, ignore_if_not_exists)| Op::Delete { at, ignore_if_not_exists }),
-    ];
-    prop::collection::vec(op, 1..7)
+/// Any bytes as changes, four of them for each.
+#[cfg(fuzzing)]
+pub(crate) fn ops_of(bytes: &[u8]) -> Vec<Op> {
+    let name = |byte: u8| ["a", "b", "c", "d"][usize::from(byte) % 4];
+    let text = |byte: u8| "xyz".repeat(usize::from(byte) % 3);
+    let op = |op: &[u8]| match op[0] % 4 {
+        0 => {
+            let (start, end) = (usize::from(op[2] % 8), usize::from(op[2] / 8 % 8));
+            Op::Edit { at: name(op[1]), start, end, text: text(op[3]) }
+        }
+        1 => Op::Create {
+            at: name(op[1]),
+            text: text(op[3]),
+            overwrite: op[2] & 1 != 0,
+            ignore_if_exists: op[2] & 2 != 0,
+        },
+        2 => Op::Rename {
+            from: name(op[1]),
+            to: name(op[3]),
+            overwrite: op[2] & 1 != 0,
+            ignore_if_exists: op[2] & 2 != 0,
+        },
+        _ => Op::Delete { at: name(op[1]), ignore_if_not_exists: op[2] & 1 != 0 },
+    };
+    bytes.chunks_exact(4).take(32).map(op).collect()
 }
 
 struct NobodyWatches;
@@ -148,67 +162,101 @@ fn tree(root: &Path) -> Tree {
     entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_request_does_what_its_changes_do_one_after_the_other_or_nothing_and_an_undo_takes_it_back(ops in ops()) {
-        let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let before: Tree = [("a", "A"), ("b", "B")].map(|(name, text)| (name.into(), text.into())).into();
-        for (name, text) in &before {
-            fs::write(dir.path().join(name), text).unwrap();
-        }
-        let mut expected = before.clone();
-        let failing = ops.iter().position(|op| !op.on(&mut expected));
-        let engine = engine(dir.path(), state.path());
-        let request = EditRequest {
-            changes: ops.iter().map(|op| op.change(dir.path())).collect(),
-            unguarded: true,
-            durability: Durability::BestEffort,
-            atomicity: Atomicity::Transaction,
-            origin: uuid::Uuid::new_v4(),
-            ..EditRequest::default()
-        };
-        let outcome = engine.apply(&request, &CancelToken::new());
-        prop_assert_eq!(outcome.failed_change, failing, "{:?}", outcome);
-        prop_assert_eq!(outcome.applied, failing.is_none(), "{:?}", outcome);
-        let expected = if failing.is_some() { before.clone() } else { expected };
-        prop_assert_eq!(&tree(dir.path()), &expected, "{:?}", outcome);
-        prop_assert_eq!(outcome.file_of_change.len(), ops.len());
-        let told: Vec<_> = outcome.files.iter().map(|file| &file.path).collect();
-        prop_assert_eq!(told.iter().collect::<std::collections::BTreeSet<_>>().len(), told.len(), "{:?}", told);
-        // What is told, carried out on the old files, gives the new ones.
-        let mut as_told = before.clone();
-        let name_of = |path: &Path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
-        let applied = || outcome.files.iter().filter(|file| file.status == FileStatus::Applied);
-        for old in applied().filter_map(|file| file.old_path.as_deref()) {
-            as_told.remove(&name_of(old));
-        }
-        for file in applied().filter(|file| file.new_content_hash.is_none()) {
-            as_told.remove(&name_of(&file.path));
-        }
-        for file in applied().filter(|file| file.new_content_hash.is_some()) {
-            let name = name_of(&file.path);
-            as_told.insert(name.clone(), expected.get(&name).cloned().unwrap_or_default());
-        }
-        prop_assert_eq!(&as_told, &expected, "{:?}", outcome);
-        for file in &outcome.files {
-            let name = file.path.strip_prefix(dir.path()).unwrap().to_str().unwrap();
-            if file.status == FileStatus::Applied {
-                let hash = |tree: &Tree, name: &str| tree.get(name).map(|text| ContentHash::of(text.as_bytes()));
-                prop_assert_eq!(file.new_content_hash, hash(&expected, name), "{:?}", file);
-                let old = file.old_path.as_ref().map_or(name, |old| old.strip_prefix(dir.path()).unwrap().to_str().unwrap());
-                if file.old_content_hash.is_some() {
-                    prop_assert_eq!(file.old_content_hash, hash(&before, old), "{:?}", file);
-                }
+/// Carries changes out in both ways and compares what comes of it, also of an undo.
+pub(crate) fn check(ops: &[Op]) {
+    let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let before: Tree = [("a", "A"), ("b", "B")].map(|(name, text)| (name.into(), text.into())).into();
+    for (name, text) in &before {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let mut expected = before.clone();
+    let failing = ops.iter().position(|op| !op.on(&mut expected));
+    let engine = engine(dir.path(), state.path());
+    let request = EditRequest {
+        changes: ops.iter().map(|op| op.change(dir.path())).collect(),
+        unguarded: true,
+        durability: Durability::BestEffort,
+        atomicity: Atomicity::Transaction,
+        origin: uuid::Uuid::new_v4(),
+        ..EditRequest::default()
+    };
+    let outcome = engine.apply(&request, &CancelToken::new());
+    assert_eq!(outcome.failed_change, failing, "{:?}", outcome);
+    assert_eq!(outcome.applied, failing.is_none(), "{:?}", outcome);
+    let expected = if failing.is_some() { before.clone() } else { expected };
+    assert_eq!(&tree(dir.path()), &expected, "{:?}", outcome);
+    assert_eq!(outcome.file_of_change.len(), ops.len());
+    let told: Vec<_> = outcome.files.iter().map(|file| &file.path).collect();
+    assert_eq!(told.iter().collect::<std::collections::BTreeSet<_>>().len(), told.len(), "{:?}", told);
+    // What is told, carried out on the old files, gives the new ones.
+    let mut as_told = before.clone();
+    let name_of = |path: &Path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned();
+    let applied = || outcome.files.iter().filter(|file| file.status == FileStatus::Applied);
+    for old in applied().filter_map(|file| file.old_path.as_deref()) {
+        as_told.remove(&name_of(old));
+    }
+    for file in applied().filter(|file| file.new_content_hash.is_none()) {
+        as_told.remove(&name_of(&file.path));
+    }
+    for file in applied().filter(|file| file.new_content_hash.is_some()) {
+        let name = name_of(&file.path);
+        as_told.insert(name.clone(), expected.get(&name).cloned().unwrap_or_default());
+    }
+    assert_eq!(&as_told, &expected, "{:?}", outcome);
+    for file in &outcome.files {
+        let name = file.path.strip_prefix(dir.path()).unwrap().to_str().unwrap();
+        if file.status == FileStatus::Applied {
+            let hash = |tree: &Tree, name: &str| tree.get(name).map(|text| ContentHash::of(text.as_bytes()));
+            assert_eq!(file.new_content_hash, hash(&expected, name), "{:?}", file);
+            let old =
+                file.old_path.as_ref().map_or(name, |old| old.strip_prefix(dir.path()).unwrap().to_str().unwrap());
+            if file.old_content_hash.is_some() {
+                assert_eq!(file.old_content_hash, hash(&before, old), "{:?}", file);
             }
         }
-        let undone = engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &CancelToken::new());
-        if let Some(undone) = undone.unwrap() {
-            prop_assert!(undone.applied, "{:?}", undone);
-            prop_assert_eq!(tree(dir.path()), before);
-        } else {
-            prop_assert_eq!(tree(dir.path()), before, "nothing was kept, so nothing has changed");
+    }
+    let undone = engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &CancelToken::new());
+    if let Some(undone) = undone.unwrap() {
+        assert!(undone.applied, "{:?}", undone);
+        assert_eq!(tree(dir.path()), before);
+    } else {
+        assert_eq!(tree(dir.path()), before, "nothing was kept, so nothing has changed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
+        let text = || "[xyz]{0,2}";
+        let op = prop_oneof![
+            (name(), 0..3_usize, 0..3_usize, text()).prop_map(|(at, start, end, text)| Op::Edit {
+                at,
+                start,
+                end,
+                text
+            }),
+            (name(), text(), any::<bool>(), any::<bool>()).prop_map(|(at, text, overwrite, ignore_if_exists)| {
+                Op::Create { at, text, overwrite, ignore_if_exists }
+            }),
+            (name(), name(), any::<bool>(), any::<bool>()).prop_map(|(from, to, overwrite, ignore_if_exists)| {
+                Op::Rename { from, to, overwrite, ignore_if_exists }
+            }),
+            (name(), any::<bool>()).prop_map(|(at, ignore_if_not_exists)| Op::Delete { at, ignore_if_not_exists }),
+        ];
+        prop::collection::vec(op, 1..7)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_request_does_what_its_changes_do_one_after_the_other_or_nothing_and_an_undo_takes_it_back(ops in ops()) {
+            check(&ops);
         }
     }
 }

@@ -14,10 +14,15 @@ mod scan;
 pub(crate) mod session;
 mod snippets;
 mod status;
+#[cfg(not(fuzzing))]
 mod transport;
+#[cfg(fuzzing)]
+pub(crate) mod transport;
 mod undo;
 mod unified_diff;
 
+#[cfg(fuzzing)]
+pub(crate) use decode::decode_params;
 use std::{
     io::{Read, Write},
     path::PathBuf,

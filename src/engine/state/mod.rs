@@ -161,5 +161,23 @@ fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
     }
 }
 
+/// Decodes bytes as they are, and as fields behind a right head and checksum.
+#[cfg(fuzzing)]
+pub(crate) fn decode_any(bytes: &[u8]) {
+    use encoding::{Encoder, Kind};
+    assert!(Record::decode(bytes).is_err() || bytes.len() > 40);
+    for kind in [Kind::Transaction, Kind::Undo] {
+        let mut encoder = Encoder::new(kind);
+        bytes.iter().for_each(|byte| encoder.tag(*byte));
+        let bytes = encoder.finish();
+        if let Ok(record) = Record::decode(&bytes) {
+            assert_eq!(record.encode(), bytes);
+        }
+        if let Ok(entry) = UndoEntry::decode(&bytes) {
+            assert_eq!(entry.encode(), bytes);
+        }
+    }
+}
+
 #[cfg(all(test, unix))]
 mod tests;

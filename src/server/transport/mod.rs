@@ -171,3 +171,32 @@ fn cores() -> usize {
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
+
+/// Reads frames to the end, beside a naive reader of well-formed ones.
+#[cfg(fuzzing)]
+pub(crate) fn read_all_frames(bytes: &[u8]) {
+    const LIMIT: u64 = 1 << 16;
+    let mut frames = frames::FrameReader::new(bytes, LIMIT);
+    let mut naive = bytes;
+    loop {
+        match frames.next() {
+            frames::Frame::Body(body) => {
+                assert!(body.len() as u64 <= LIMIT);
+                let end = naive.windows(4).position(|window| window == b"\r\n\r\n").expect("a header's end") + 4;
+                assert_eq!(&naive[end..end + body.len()], body);
+                naive = &naive[end + body.len()..];
+            }
+            frames::Frame::TooLong { bytes } => {
+                assert!(bytes > LIMIT);
+                let end = naive.windows(4).position(|window| window == b"\r\n\r\n").expect("a header's end") + 4;
+                naive = &naive[end..][usize::try_from(bytes).unwrap_or(usize::MAX).min(naive.len() - end)..];
+            }
+            frames::Frame::Broken(_) | frames::Frame::End => return,
+        }
+    }
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn parse_envelope(body: &[u8]) {
+    let _ = envelope::parse(body.to_vec());
+}
