@@ -14,6 +14,7 @@ mod peer;
 mod stdio;
 mod table;
 mod timing;
+mod writes;
 
 use std::{
     env,
@@ -40,6 +41,9 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { subject: "stdio: one snippet", lines: stdio::one_snippet },
     Measurement { subject: "stdio: start", lines: stdio::start },
     Measurement { subject: "stdio: memory", lines: memory::lines },
+    Measurement { subject: "writes: transaction", lines: writes::transaction },
+    Measurement { subject: "writes: small edit over stdio", lines: writes::over_stdio },
+    Measurement { subject: "writes: one file", lines: writes::one_file },
 ];
 
 fn main() -> Result<()> {

@@ -26,6 +26,7 @@ impl Peer {
     /// Starts the built sidecar and opens a session with this root.
     pub fn sidecar(root: &Path) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ploke-io"));
+        command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-state"));
         command.arg("--log-dir").arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-log"));
         let mut peer = Self::start(command)?;
         let folder = json!({ "uri": FileUri::from_path(root), "name": "root" });

@@ -41,6 +41,11 @@ impl Rounds {
         Ok(Self { pairs })
     }
 
+    /// Rounds that were measured already, each with its floor.
+    pub fn of(pairs: Vec<(Duration, Duration)>) -> Self {
+        Self { pairs }
+    }
+
     pub fn measured(&self) -> Duration {
         median(self.pairs.iter().map(|(measured, _)| *measured))
     }
