@@ -16,6 +16,7 @@ use crate::{
 impl Engine {
     /// The steps in the order in which they can be done, each with the index of its place; or the error of a place.
     pub(in crate::engine) fn steps(&self, slots: &[Slot]) -> Result<Vec<(usize, PlannedStep)>, (usize, IoError)> {
+        let moves = Moves::of(slots);
         let mut order = Vec::with_capacity(slots.len());
         let mut seen = vec![false; slots.len()];
         for first in 0..slots.len() {
@@ -25,11 +26,11 @@ impl Engine {
             while let Some(slot) = next.filter(|slot| !seen[*slot]) {
                 seen[slot] = true;
                 waiting.push(slot);
-                next = moved_to(slots, slot);
+                next = moves.to[slot];
             }
             order.extend(waiting.into_iter().rev());
         }
-        let steps = order.into_iter().filter_map(|slot| match self.step(slots, slot) {
+        let steps = order.into_iter().filter_map(|slot| match self.step(slots, slot, &moves) {
             Ok(step) => step.map(|step| Ok((slot, step))),
             Err(error) => Some(Err((slot, error))),
         });
@@ -37,12 +38,12 @@ impl Engine {
     }
 
     /// What is to be done at a place, if anything.
-    fn step(&self, slots: &[Slot], index: usize) -> Result<Option<PlannedStep>, IoError> {
+    fn step(&self, slots: &[Slot], index: usize, moves: &Moves) -> Result<Option<PlannedStep>, IoError> {
         let Slot { path, create_parents, now, before, .. } = &slots[index];
         let create_parents = *create_parents;
-        let in_cycle = is_in_cycle(slots, index);
+        let in_cycle = moves.in_cycle[index];
         // Of files that change places in a circle none can leave first: they are copied.
-        let leaves = moved_to(slots, index).is_some() && !in_cycle;
+        let leaves = moves.to[index].is_some() && !in_cycle;
         let original = before.as_ref().filter(|_| !leaves).map(Original::of);
         let action = match now {
             Now::Original(from) if *from == index => return Ok(None),
@@ -134,13 +135,41 @@ fn check_directory(path: &RootedPath) -> Result<(), IoError> {
     Ok(())
 }
 
-/// The place where the original of this one is in the end; there is at most one.
-pub(super) fn moved_to(slots: &[Slot], original: usize) -> Option<usize> {
-    let is_there = |(index, slot): (usize, &Slot)| {
-        let moved = index != original && matches!(slot.now, Now::Original(now) if now == original);
-        moved.then_some(index)
-    };
-    slots.iter().enumerate().find_map(is_there)
+/// Where the originals of the places are in the end.
+struct Moves {
+    /// The other place; there is at most one.
+    to: Vec<Option<usize>>,
+    /// The places that change their files in a circle.
+    in_cycle: Vec<bool>,
+}
+
+impl Moves {
+    fn of(slots: &[Slot]) -> Self {
+        let mut to = vec![None; slots.len()];
+        for (index, slot) in slots.iter().enumerate() {
+            match slot.now {
+                Now::Original(from) if from != index => to[from] = Some(index),
+                _ => {}
+            }
+        }
+        let mut in_cycle = vec![false; slots.len()];
+        let mut seen = vec![false; slots.len()];
+        for first in 0..slots.len() {
+            let mut next = Some(first);
+            while let Some(slot) = next.filter(|slot| !seen[*slot]) {
+                seen[slot] = true;
+                next = to[slot];
+            }
+            // As no two files come to one place, a way can only close where it began.
+            if next == Some(first) && !in_cycle[first] && to[first].is_some() {
+                let mut at = first;
+                while !std::mem::replace(&mut in_cycle[at], true) {
+                    at = to[at].unwrap_or(at);
+                }
+            }
+        }
+        Self { to, in_cycle }
+    }
 }
 
 /// Hash of what a place holds in the end.
@@ -151,17 +180,6 @@ pub(super) fn hash_at(slots: &[Slot], index: usize) -> Option<ContentHash> {
         Now::Text { text, .. } => Some(ContentHash::of(text.as_bytes())),
         Now::Bytes { bytes, .. } => Some(ContentHash::of(bytes)),
     }
-}
-
-fn is_in_cycle(slots: &[Slot], index: usize) -> bool {
-    let mut at = index;
-    while let Some(to) = moved_to(slots, at) {
-        if to == index {
-            return true;
-        }
-        at = to;
-    }
-    false
 }
 
 fn are_on_different_devices(one: &RootedPath, other: &RootedPath) -> bool {
