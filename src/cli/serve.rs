@@ -72,6 +72,10 @@ fn stdio() -> io::Result<(File, File)> {
     #[cfg(windows)]
     let (input, output) =
         (Own::as_handle(&io::stdin()).try_clone_to_owned()?, Own::as_handle(&io::stdout()).try_clone_to_owned()?);
+    // Nothing else writes between the messages, and when they cannot be written any more and the output is closed, the
+    // client sees its end.
+    #[cfg(unix)]
+    rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
     widen_pipe(&input);
     widen_pipe(&output);
     Ok((input.into(), output.into()))
