@@ -240,6 +240,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A name in a directory that is there.
+    pub fn in_directory(dir: DirId, name: &OsStr) -> Self {
+        Self { dir, rest: name.into() }
+    }
+
     /// The same in all processes.
     pub fn bytes(&self) -> Vec<u8> {
         let Self { dir: DirId { device, inode }, rest } = self;

@@ -130,7 +130,8 @@ pub struct WriteStatus {
 impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let temp_names = Arc::new(TempNames::new());
-        let (state, recovered) = open_state(&config, &temp_names);
+        let os_locks = OsLocks::new(config.locking.clone());
+        let (state, recovered) = open_state(&config, &temp_names, &os_locks);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),
@@ -141,7 +142,7 @@ impl Engine {
             max_file_bytes: config.max_file_bytes,
             cache: config.cache,
             locks: FileLocks::default(),
-            os_locks: OsLocks::new(config.locking),
+            os_locks,
             state,
             temp_names,
             recovered,
@@ -207,11 +208,15 @@ impl Engine {
 }
 
 /// Opens the state directory and finishes what dead processes have left there.
-fn open_state(config: &EngineConfig, temp_names: &Arc<TempNames>) -> (Option<StateDir>, RecoveryReport) {
+fn open_state(
+    config: &EngineConfig,
+    temp_names: &Arc<TempNames>,
+    locks: &OsLocks,
+) -> (Option<StateDir>, RecoveryReport) {
     let Some(path) = &config.state_dir else { return (None, RecoveryReport::default()) };
     match StateDir::open(path, config.disk.clone(), config.undo, temp_names.clone()) {
         Ok(state) => {
-            let report = state.recover();
+            let report = state.recover(locks);
             (Some(state), report)
         }
         Err(error) => {

@@ -4,6 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read},
+    iter,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -15,8 +16,9 @@ use super::{
 };
 use crate::{
     disk::{Dir, FileKind, FileStat, NewFileAccess, stat_file, write_all},
-    engine::file::hash_open_file,
+    engine::{file::hash_open_file, os_locks::OsLocks},
     hash::ContentHash,
+    roots::Place,
     temp_name::{is_changed_other, is_of_session, kept_name},
 };
 
@@ -44,13 +46,13 @@ enum End {
 impl StateDir {
     /// Finishes the transactions of processes that are gone and removes their temporary files. What belongs to a process
     /// that lives is left to it, so that of several that start at once each thing is done by one.
-    pub fn recover(&self) -> RecoveryReport {
+    pub fn recover(&self, locks: &OsLocks) -> RecoveryReport {
         let mut report = RecoveryReport::default();
         let failed = |what: &str, error: &io::Error| format!("{}: {what}: {error}", self.path.display());
         match self.transactions.names() {
             Ok(names) => {
                 for name in names.iter().filter(|name| name.as_encoded_bytes().ends_with(RECORD.as_bytes())) {
-                    if let Err(error) = self.recover_transaction(name, &mut report) {
+                    if let Err(error) = self.recover_transaction(name, locks, &mut report) {
                         report.problems.push(failed(&format!("transaction {}", name.to_string_lossy()), &error));
                     }
                 }
@@ -64,7 +66,7 @@ impl StateDir {
         report
     }
 
-    fn recover_transaction(&self, name: &OsStr, report: &mut RecoveryReport) -> io::Result<()> {
+    fn recover_transaction(&self, name: &OsStr, locks: &OsLocks, report: &mut RecoveryReport) -> io::Result<()> {
         let Some(file) = take_over(&self.transactions, name)? else { return Ok(()) };
         let bytes = read(&file)?;
         if bytes.is_empty() {
@@ -78,7 +80,7 @@ impl StateDir {
         let mut files = Vec::new();
         for step in &record.steps {
             let path = step.at.absolute();
-            match self.finish(step, report)? {
+            match self.finish(step, locks, report)? {
                 End::Done => files.push(path),
                 End::LeftAlone(reason) => report.left_alone.push((record.origin, path, reason)),
             }
@@ -96,7 +98,7 @@ impl StateDir {
     }
 
     /// Does what is left of a step. A second time it finds that nothing is.
-    fn finish(&self, step: &Step, report: &mut RecoveryReport) -> io::Result<End> {
+    fn finish(&self, step: &Step, locks: &OsLocks, report: &mut RecoveryReport) -> io::Result<End> {
         let makes_parents =
             matches!(step.action, Action::Write { old: None, .. } | Action::MoveFrom { overwritten: None, .. });
         let dir = match self.open_parent(&step.at, makes_parents) {
@@ -105,11 +107,18 @@ impl StateDir {
             Err(error) => return Err(error),
         };
         let target = Target::new(dir, &step.at);
+        let source = match &step.action {
+            Action::MoveFrom { from, .. } => self.open_source(from)?,
+            _ => None,
+        };
+        // A process that lives may be editing the same file.
+        let places: Vec<_> = iter::once(&target).chain(&source).map(Target::place).collect();
+        let _locks = locks.lock(&places).map_err(io::Error::other)?;
         match &step.action {
             Action::Write { old, new, temp } => self.finish_write(&target, old.as_ref(), new, temp, report),
             Action::WriteInPlace { old, old_content, new } => self.finish_in_place(&target, old, old_content, new),
             Action::Delete { old, aside } => self.finish_delete(&target, old, aside, report),
-            Action::MoveFrom { from, file, overwritten } => self.finish_move(&target, from, file, overwritten.as_ref()),
+            Action::MoveFrom { file, overwritten, .. } => self.finish_move(&target, source, file, overwritten.as_ref()),
         }
     }
 
@@ -226,15 +235,10 @@ impl StateDir {
     fn finish_move(
         &self,
         target: &Target,
-        from: &RecordedPath,
+        source: Option<Target>,
         file: &OldFile,
         overwritten: Option<&OldFile>,
     ) -> io::Result<End> {
-        let source = match self.open_parent(from, false) {
-            Ok(dir) => Some(Target::new(dir, from)),
-            Err(error) if is_gone(&error) => None,
-            Err(error) => return Err(error),
-        };
         let there = source.as_ref().map_or(Ok(None), |source| source.look(source.name))?;
         let here = target.look(target.name)?;
         let has_come = here.is_some() && target.is(here.as_ref(), Some(file), target.name)?;
@@ -259,6 +263,15 @@ impl StateDir {
         self.disk.sync_dir(&target.dir)?;
         self.disk.sync_dir(&source.dir)?;
         Ok(End::Done)
+    }
+
+    /// The place that a file comes from, unless its directory is gone.
+    fn open_source<'s>(&self, from: &'s RecordedPath) -> io::Result<Option<Target<'s>>> {
+        match self.open_parent(from, false) {
+            Ok(dir) => Ok(Some(Target::new(dir, from))),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the directory that a path lies in, beneath its root; fails at links.
@@ -357,6 +370,10 @@ impl<'s> Target<'s> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn place(&self) -> Place {
+        Place::in_directory(self.dir.id(), self.name)
     }
 
     fn directory(&self) -> &Path {

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     disk::{Dir, OsDisk},
+    engine::{LockingPolicy, os_locks::OsLocks},
     hash::ContentHash,
+    roots::Place,
     temp_name::TempNames,
 };
 
@@ -25,6 +27,10 @@ const LIMITS: UndoLimits = UndoLimits { keep_bytes: 1000, keep_days: 1 };
 fn open(path: &Path) -> (StateDir, Arc<TempNames>) {
     let names = Arc::new(TempNames::new());
     (StateDir::open(path, Arc::new(OsDisk), LIMITS, names.clone()).unwrap(), names)
+}
+
+fn no_locks() -> OsLocks {
+    OsLocks::new(LockingPolicy::None)
 }
 
 fn at(relative: impl AsRef<OsStr>) -> RecordedPath {
@@ -159,7 +165,7 @@ impl Scene {
 fn a_committed_transaction_is_finished_by_the_next_start() {
     let scene = Scene::new();
     drop(open(&scene.state()).0.begin(&scene.record(), true).unwrap());
-    let report = open(&scene.state()).0.recover();
+    let report = open(&scene.state()).0.recover(&no_locks());
     let finished = vec![(Uuid::from_u128(7), vec![scene.root().join("a")])];
     assert_eq!(report, RecoveryReport { finished, ..RecoveryReport::default() });
     assert_eq!((scene.content().as_str(), scene.records().len()), ("new", 0));
@@ -170,10 +176,27 @@ fn the_transaction_of_a_process_that_lives_is_left_to_it() {
     let scene = Scene::new();
     let (state, _) = open(&scene.state());
     let record = state.begin(&scene.record(), false).unwrap();
-    assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default());
+    assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
     assert_eq!(scene.content(), "old");
     record.finish().unwrap();
     assert_eq!(scene.records(), Vec::<OsString>::new());
+}
+
+#[test]
+fn a_file_that_another_process_is_editing_is_waited_for() {
+    let scene = Scene::new();
+    drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
+    let advisory = || OsLocks::new(LockingPolicy::Advisory { directory: scene.dir.path().join("locks") });
+    let place = Place::in_directory(Dir::open_absolute(&scene.root()).unwrap().id(), "a".as_ref());
+    std::thread::scope(|scope| {
+        let editing = advisory().lock(&[place]).unwrap();
+        let start = scope.spawn(|| open(&scene.state()).0.recover(&advisory()));
+        assert_eq!(scene.content(), "old");
+        fs::write(scene.root().join("a"), "edited").unwrap();
+        drop(editing);
+        assert_eq!(start.join().unwrap().left_alone.len(), 1);
+    });
+    assert_eq!(scene.content(), "edited");
 }
 
 #[test]
@@ -182,7 +205,7 @@ fn of_several_that_start_at_once_one_finishes_a_transaction() {
         let scene = Scene::new();
         drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
         let reports: Vec<_> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&scene.state()).0.recover())).collect();
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&scene.state()).0.recover(&no_locks()))).collect();
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert_eq!(reports.iter().map(|report| report.finished.len()).sum::<usize>(), 1, "{reports:?}");
@@ -206,12 +229,12 @@ fn a_record_that_cannot_be_read_is_moved_aside_and_said_so() {
     {
         let scene = Scene::new();
         scene.abandon(content);
-        let report = open(&scene.state()).0.recover();
+        let report = open(&scene.state()).0.recover(&no_locks());
         let aside = scene.state().join("transactions/1.record.set-aside");
         assert_eq!(report.set_aside, [(aside.clone(), reason.to_owned())]);
         assert_eq!(fs::read(aside).unwrap(), content);
         assert_eq!(scene.content(), "old");
-        assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default(), "it is told once");
+        assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default(), "it is told once");
     }
 }
 
@@ -219,7 +242,7 @@ fn a_record_that_cannot_be_read_is_moved_aside_and_said_so() {
 fn a_record_that_was_never_written_is_removed() {
     let scene = Scene::new();
     scene.abandon(b"");
-    assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default());
+    assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
     assert_eq!(scene.records(), Vec::<OsString>::new());
 }
 
@@ -237,7 +260,7 @@ fn a_target_that_is_neither_old_nor_new_is_left_alone() {
         let scene = Scene::new();
         drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
         how(&scene);
-        let report = open(&scene.state()).0.recover();
+        let report = open(&scene.state()).0.recover(&no_locks());
         assert_eq!(report.left_alone.len(), 1, "{report:?}");
         assert_eq!((scene.content().as_str(), scene.records().len()), (content, 0));
     }
@@ -250,7 +273,7 @@ fn a_root_that_became_a_link_is_not_followed() {
     let elsewhere = scene.dir.path().join("elsewhere");
     fs::rename(scene.root(), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, scene.dir.path().join("root")).unwrap();
-    let report = open(&scene.state()).0.recover();
+    let report = open(&scene.state()).0.recover(&no_locks());
     assert_eq!(report.left_alone.len(), 1, "{report:?}");
     assert_eq!(fs::read_to_string(elsewhere.join("a")).unwrap(), "old");
 }
@@ -261,9 +284,9 @@ fn a_root_that_is_not_there_may_come_back_and_the_record_waits_for_it() {
     drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
     let away = scene.dir.path().join("away");
     fs::rename(scene.root(), &away).unwrap();
-    assert_eq!(open(&scene.state()).0.recover().problems.len(), 1);
+    assert_eq!(open(&scene.state()).0.recover(&no_locks()).problems.len(), 1);
     fs::rename(&away, scene.dir.path().join("root")).unwrap();
-    assert_eq!(open(&scene.state()).0.recover().finished.len(), 1);
+    assert_eq!(open(&scene.state()).0.recover(&no_locks()).finished.len(), 1);
     assert_eq!(scene.content(), "new");
 }
 
@@ -280,7 +303,7 @@ fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
     });
     dead.left_behind();
     drop(dead);
-    assert_eq!(open(&scene.state()).0.recover(), RecoveryReport::default());
+    assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
     assert!(!of_the_dead.exists() && of_the_living.exists());
     drop(living);
     assert_eq!(
@@ -301,7 +324,7 @@ fn what_somebody_wrote_to_while_it_was_swapped_is_kept() {
     fs::write(&temp, "old and more").unwrap();
     dead.left_behind();
     drop(dead);
-    let report = open(&scene.state()).0.recover();
+    let report = open(&scene.state()).0.recover(&no_locks());
     assert_eq!(report.kept.len(), 1, "{report:?}");
     assert_eq!(fs::read_to_string(&report.kept[0]).unwrap(), "old and more");
     assert!(!temp.exists());
