@@ -93,8 +93,14 @@ impl UndoStore {
             return Err(io::Error::other(format!("it takes {bytes} bytes, undo.keepBytes is {limit}")));
         }
         let name = file_name(entry.origin);
-        self.forget(entry.origin);
-        let file = self.disk.create(&self.dir, &name, NewFileAccess::Private)?;
+        let create = || self.disk.create(&self.dir, &name, NewFileAccess::Private);
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.forget(entry.origin);
+                create()?
+            }
+            file => file?,
+        };
         write_all(&*self.disk, &file, &encoded).inspect_err(|_| self.forget(entry.origin))?;
         let mut known = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         *known = match *known {
