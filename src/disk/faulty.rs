@@ -36,11 +36,22 @@ pub(crate) struct FaultyDisk {
     /// The operation that fails, counted from 1, and how.
     fault: Option<(usize, Fault)>,
     names: Mutex<Vec<&'static str>>,
+    /// It has neither files without names nor exchanges.
+    is_plain: bool,
 }
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { done: AtomicUsize::new(0), fault, names: Mutex::default() }
+        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), is_plain: false }
+    }
+
+    /// The same on a file system that can do little.
+    pub fn plain(fault: Option<(usize, Fault)>) -> Self {
+        Self { is_plain: true, ..Self::new(fault) }
+    }
+
+    fn refuse_if_plain(&self) -> io::Result<()> {
+        if self.is_plain { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
     }
 
     /// The names of the operations so far.
@@ -67,6 +78,7 @@ impl Disk for FaultyDisk {
     }
 
     fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File> {
+        self.refuse_if_plain()?;
         self.step("create_unnamed")?;
         OsDisk.create_unnamed(dir, access)
     }
@@ -109,6 +121,7 @@ impl Disk for FaultyDisk {
     }
 
     fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()> {
+        self.refuse_if_plain()?;
         self.step("exchange")?;
         OsDisk.exchange(one, other)
     }

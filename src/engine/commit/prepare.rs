@@ -77,7 +77,10 @@ impl Engine {
                 self.write_beside(step, new, like, sync, &mut ready)?;
             }
             Action::Delete => self.note_temporaries(&step.path, sync)?,
-            Action::MoveFrom { from, .. } if step.original.is_some() => self.note_temporaries(from, sync)?,
+            Action::MoveFrom { from, .. } if step.original.is_some() => {
+                self.note_temporaries(from, sync)?;
+                self.note_temporaries(&step.path, sync)?;
+            }
             Action::MoveFrom { .. } => {}
         }
         Ok(ready)

@@ -10,6 +10,7 @@ use crate::{
         plan::{Action, Original, PlannedStep},
     },
     error::{GuardKind, IoError, IoErrorKind},
+    roots::RootedPath,
     temp_name::kept_name,
 };
 
@@ -26,6 +27,8 @@ pub(super) enum Put {
     SetAside,
     /// The file has come from another place; what was here, if anything, is set aside there.
     Moved,
+    /// The same where two files cannot change places: what was here is set aside here.
+    MovedAfterSettingAside,
     WrittenInPlace,
 }
 
@@ -82,8 +85,14 @@ impl Engine {
                     self.disk.rename_new(here, there)?;
                 }
             }
+            (Put::MovedAfterSettingAside, Action::MoveFrom { from, .. }) => {
+                let dir = ready.from.as_deref().ok_or(io::ErrorKind::InvalidInput)?;
+                self.disk.rename_new(here, (dir, from.name()))?;
+                self.disk.rename_new(aside, here)?;
+                ready.surplus = None;
+            }
             (Put::WrittenInPlace, _) => self.overwrite(step, &ready.dir, step.old_bytes(), true)?,
-            (Put::Moved, _) => return Err(io::ErrorKind::InvalidInput.into()),
+            (Put::Moved | Put::MovedAfterSettingAside, _) => return Err(io::ErrorKind::InvalidInput.into()),
         }
         self.withdraw(step);
         Ok(())
@@ -126,11 +135,16 @@ impl Engine {
             return Err(IoError::new(step.path.relative(), IoErrorKind::Internal("a move from nowhere".into())));
         };
         let (there, here) = ((&*dir, from.name()), (&*ready.dir, step.path.name()));
-        match overwritten {
+        let moved = match overwritten {
             Some(_) => self.disk.exchange(there, here),
             None => self.disk.rename_new(there, here),
+        };
+        match (moved, overwritten) {
+            (Err(error), Some(overwritten)) if error.kind() == io::ErrorKind::Unsupported => {
+                return self.move_after_setting_aside(step, overwritten, (from, file, &dir), ready);
+            }
+            (moved, _) => moved.map_err(|error| failed(step, error))?,
         }
-        .map_err(|error| failed(step, error))?;
         let moved = self.check_same(file, &ready.dir, step.path.name(), from, Ctime::Renamed);
         let left = overwritten
             .map_or(Ok(()), |overwritten| self.check_same(overwritten, &dir, from.name(), &step.path, Ctime::Renamed));
@@ -148,6 +162,37 @@ impl Engine {
             ready.surplus = Some((dir, ready.name.clone()));
         }
         Ok(Put::Moved)
+    }
+
+    fn move_after_setting_aside(
+        &self,
+        step: &PlannedStep,
+        overwritten: &Original,
+        (from, file, dir): (&RootedPath, &Original, &Dir),
+        ready: &mut Ready,
+    ) -> Result<Put, IoError> {
+        self.set_aside(step, overwritten, ready)?;
+        let moved = self
+            .disk
+            .rename_new((dir, from.name()), (&ready.dir, step.path.name()))
+            .map_err(|error| failed(step, error))
+            .and_then(|()| {
+                let same = self.check_same(file, &ready.dir, step.path.name(), from, Ctime::Renamed);
+                same.map_err(|error| {
+                    self.give_back(step, ready, error, |engine, ready| {
+                        engine.disk.rename_new((&ready.dir, step.path.name()), (dir, from.name()))
+                    })
+                })
+            });
+        match moved {
+            Ok(()) => Ok(Put::MovedAfterSettingAside),
+            Err(error) => {
+                ready.surplus = None;
+                Err(self.give_back(step, ready, error, |engine, ready| {
+                    engine.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, step.path.name()))
+                }))
+            }
+        }
     }
 
     /// Undoes a swap that failed half way or has brought out another file than was expected. If that fails, nothing is
