@@ -67,10 +67,15 @@ fn scans_keep_nothing_but_the_cache() {
         assert!(results.iter().all(|result| result.as_ref().is_ok_and(|found| found.tracking_hash.is_some())));
     };
     (0..3).for_each(|_| scan());
-    let before = resident_bytes();
-    (0..6).for_each(|_| scan());
-    let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 8 << 20, "grown by {grown} bytes after 6 scans of 20 files");
+    // A thread may get a heap of its own once, which then stays; what is kept of each scan would show every time.
+    let grown: Vec<_> = (0..4)
+        .map(|_| {
+            let before = resident_bytes();
+            (0..4).for_each(|_| scan());
+            resident_bytes().saturating_sub(before)
+        })
+        .collect();
+    assert!(grown.iter().any(|grown| *grown < 1 << 20), "grown each time by {grown:?} bytes in 4 scans of 20 files");
 }
 
 fn a_large_file_is_hashed_in_little_memory() {
