@@ -153,7 +153,7 @@ impl<'a> Decoder<'a> {
         let distance = Duration::new(seconds, nanos.ok_or(DecodeError::Torn)?);
         let time = match before {
             0 => SystemTime::UNIX_EPOCH.checked_add(distance),
-            1 => SystemTime::UNIX_EPOCH.checked_sub(distance),
+            1 if !distance.is_zero() => SystemTime::UNIX_EPOCH.checked_sub(distance),
             _ => None,
         };
         time.ok_or(DecodeError::Torn)

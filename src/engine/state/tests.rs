@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Action, Before, OldFile, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry, UndoLimits, UndoStep,
-    encoding::{DecodeError, Encoder, Kind},
+    encoding::{DecodeError, Decoder, Encoder, Kind},
 };
 use crate::{
     disk::{Dir, OsDisk},
@@ -105,6 +105,23 @@ proptest! {
                 prop_assert_eq!(entry.encode(), bytes);
             }
         }
+    }
+}
+
+/// Each time has one form, or else the same record could have two checksums.
+#[test]
+fn a_time_no_nanosecond_before_the_epoch_is_torn() {
+    let time = |sign: u8, nanos: u64| {
+        let mut encoder = Encoder::new(Kind::Transaction);
+        encoder.tag(sign);
+        encoder.number(0);
+        encoder.number(nanos);
+        Decoder::new(&encoder.finish(), Kind::Transaction).unwrap().time()
+    };
+    assert_eq!(time(0, 0), Ok(SystemTime::UNIX_EPOCH));
+    assert_eq!(time(1, 1), Ok(SystemTime::UNIX_EPOCH - Duration::from_nanos(1)));
+    for (sign, nanos) in [(1, 0), (2, 0), (0, 1_000_000_000)] {
+        assert_eq!(time(sign, nanos), Err(DecodeError::Torn), "{sign} {nanos}");
     }
 }
 
