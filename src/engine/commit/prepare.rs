@@ -141,13 +141,21 @@ impl Engine {
         self.disk.copy_metadata(&from.open()?, to)
     }
 
-    /// Fails if a target is not the file any more that was read.
+    /// Fails if a target is seen not to be the file any more that was read, so that nothing has to be taken back. Each
+    /// step looks at the contents too when it is put in place.
     pub(super) fn check_unchanged(&self, step: &PlannedStep, ready: &Ready) -> Result<(), IoError> {
+        let mut read = Vec::new();
         if let Some(original) = &step.original {
-            self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
+            read.push((original, &ready.dir, &step.path));
         }
         if let (Action::MoveFrom { from, file, .. }, Some(dir)) = (&step.action, &ready.from) {
-            self.check_same(file, dir, from.name(), from, Ctime::Same)?;
+            read.push((file, dir, from));
+        }
+        for (original, dir, path) in read {
+            let now = dir.stat(path.name()).map_err(|error| IoError::os(path.relative(), "look at", error))?;
+            if now != original.stat {
+                self.check_same(original, dir, path.name(), path, Ctime::Same)?;
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::{
         Engine,
         plan::{Action, Original, PlannedStep},
     },
-    error::{GuardKind, IoError, IoErrorKind},
+    error::{IoError, IoErrorKind},
     roots::RootedPath,
     temp_name::kept_name,
 };
@@ -247,13 +247,7 @@ impl Engine {
         new: &[u8],
         sync: bool,
     ) -> Result<(), IoError> {
-        let file = dir.open_to_write(step.path.name()).map_err(|error| failed(step, error))?;
-        let stat = stat_file(&file).map_err(|error| failed(step, error))?;
-        if stat != original.stat {
-            let guard = GuardKind::ContentHash;
-            let kind = IoErrorKind::ContentMismatch { guard, actual: None };
-            return Err(IoError::new(step.path.relative(), kind));
-        }
+        self.check_same(original, dir, step.path.name(), &step.path, Ctime::Same)?;
         let Err(error) = self.overwrite(step, dir, new, sync) else { return Ok(()) };
         match self.overwrite(step, dir, step.old_bytes(), sync) {
             Ok(()) => Err(IoError::os(step.path.relative(), "write", error)),
