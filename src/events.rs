@@ -36,4 +36,6 @@ pub struct FileEventBatch {
     pub changes: Vec<FileChangeEvent>,
     /// Changes may have been missed (queue overflow, lost watch): the subscriber should scan again.
     pub rescan: bool,
+    /// Something the user should know of how files are watched, once.
+    pub notice: Option<String>,
 }

@@ -86,6 +86,7 @@ mod cancel;
 #[cfg(feature = "server")]
 pub mod cli;
 mod disk;
+mod encoding;
 pub mod engine;
 pub mod error;
 pub mod events;

@@ -112,7 +112,7 @@ fn open(directory: &Path, path: &Path) -> io::Result<File> {
 }
 
 #[cfg(unix)]
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     use rustix::fs::{FlockOperation, flock};
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -123,7 +123,7 @@ pub(super) fn try_lock(file: &File) -> io::Result<bool> {
 
 /// There is no lock in std of the supported Rust version: edits of several processes are kept apart by their guards alone.
 #[cfg(not(unix))]
-pub(super) fn try_lock(_: &File) -> io::Result<bool> {
+pub(crate) fn try_lock(_: &File) -> io::Result<bool> {
     Ok(true)
 }
 

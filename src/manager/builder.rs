@@ -15,7 +15,6 @@ use crate::{
 };
 #[cfg(feature = "watcher")]
 use crate::{
-    events::FileEventBatch,
     watch::{WatchConfig, WatchError, Watcher},
 };
 
@@ -153,13 +152,17 @@ impl IoManagerBuilder {
         let events = EventSender::new();
         #[cfg(feature = "watcher")]
         let watcher = match self.watch {
-            Some(config) => Some(start_watcher(config, self.max_file_bytes, cache.clone(), events.clone())?),
+            Some(mut config) => {
+                config.max_file_bytes = self.max_file_bytes;
+                config.state_dir = self.state_dir.clone();
+                Some(start_watcher(config, cache.clone(), events.clone())?)
+            }
             None => None,
         };
         let observer: Arc<dyn Observer> = Arc::new(NobodyWatches);
         #[cfg(feature = "watcher")]
         let observer = watcher.as_ref().map_or(observer, |watcher| {
-            Arc::new(Watching { watcher: Arc::downgrade(watcher), events: events.clone() })
+            Arc::new(Watching { watcher: Arc::downgrade(watcher) })
         });
         let engine = Engine::new(EngineConfig {
             symlink_policy: self.symlink_policy,
@@ -190,12 +193,10 @@ impl IoManagerBuilder {
 
 #[cfg(feature = "watcher")]
 fn start_watcher(
-    mut config: WatchConfig,
-    max_file_bytes: u64,
+    config: WatchConfig,
     cache: Arc<HashCache>,
     events: EventSender,
 ) -> Result<Arc<Watcher>, IoError> {
-    config.max_file_bytes = max_file_bytes;
     let watcher = Watcher::start(config, move |batch| {
         for change in &batch.changes {
             cache.forget(&change.path);
@@ -212,16 +213,13 @@ fn start_watcher(
 #[cfg(feature = "watcher")]
 struct Watching {
     watcher: std::sync::Weak<Watcher>,
-    events: EventSender,
 }
 
 #[cfg(feature = "watcher")]
 impl Observer for Watching {
     fn root_replaced(&self, path: &Path) {
         if let Some(watcher) = self.watcher.upgrade() {
-            watcher.remove_root(path);
-            watcher.add_root(path);
-            self.events.send(FileEventBatch { changes: Vec::new(), rescan: true });
+            watcher.root_replaced(path);
         }
     }
 

@@ -76,7 +76,7 @@ impl FileEvents {
 }
 
 fn missed() -> FileEventBatch {
-    FileEventBatch { changes: Vec::new(), rescan: true }
+    FileEventBatch { rescan: true, ..FileEventBatch::default() }
 }
 
 impl FileOutcome {

@@ -296,7 +296,7 @@ impl Inner {
     fn tell(&self, outcome: &EditOutcome, origin: Uuid) {
         let changes: Vec<_> = outcome.files.iter().filter_map(|file| file.event(origin)).collect();
         if !changes.is_empty() {
-            self.events.send(FileEventBatch { changes, rescan: false });
+            self.events.send(FileEventBatch { changes, ..FileEventBatch::default() });
         }
     }
 

@@ -35,6 +35,6 @@ fn keep(kept: &mut FileEventBatch, batch: FileEventBatch) {
     kept.rescan |= batch.rescan;
     kept.changes.extend(batch.changes.into_iter().filter(|change| change.origin.is_none()));
     if kept.changes.len() > MAX_KEPT {
-        *kept = FileEventBatch { changes: Vec::new(), rescan: true };
+        *kept = FileEventBatch { rescan: true, ..FileEventBatch::default() };
     }
 }

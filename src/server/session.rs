@@ -296,7 +296,7 @@ fn watch_config(settings: &initialize::WatchOptions) -> watch::WatchConfig {
         capacity: settings.capacity.map_or(usual.capacity, |events| events.get() as usize),
         ignore: settings.ignore.clone().unwrap_or(usual.ignore),
         gitignore: settings.gitignore.unwrap_or(usual.gitignore),
-        max_file_bytes: usual.max_file_bytes,
+        ..usual
     }
 }
 

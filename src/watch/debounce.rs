@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::told::rebase;
+use super::index::rebase;
 
 /// Holds back what changed until it has been quiet for a while, at the latest for [`LONGEST`].
 #[derive(Debug)]
@@ -157,7 +157,8 @@ impl Debouncer {
             self.wake = self.spans().map(|span| span.first + LONGEST).chain([wait]).min();
             return Due::default();
         }
-        let due = self.take(now);
+        let quiet = self.quiet;
+        let due = self.take(|file| now >= file.span.deadline(quiet));
         if due != Due::default() {
             self.last_due = Some(now);
         }
@@ -166,8 +167,24 @@ impl Debouncer {
         due
     }
 
-    fn take(&mut self, now: Instant) -> Due {
-        let is_due = |file: &Pending| now >= file.span.deadline(self.quiet);
+    /// Takes out everything, due or not.
+    pub fn all(&mut self, now: Instant) -> Due {
+        let due = self.take(|_| true);
+        self.wake = None;
+        if due != Due::default() {
+            self.last_due = Some(now);
+        }
+        due
+    }
+
+    /// Takes out the files that are only suspected.
+    pub fn suspects(&mut self) -> Vec<FileChange> {
+        let (suspects, others): (HashMap<_, _>, _) = mem::take(&mut self.files).into_iter().partition(|(_, file)| !file.touched);
+        self.files = others;
+        suspects.into_iter().map(|(path, file)| file.into_change(path)).collect()
+    }
+
+    fn take(&mut self, is_due: impl Fn(&Pending) -> bool) -> Due {
         let waiting = self.files.values().filter(|file| !is_due(file));
         let held = waiting.filter_map(|file| file.origin.clone()).collect::<HashSet<_>>();
         let (taken, kept): (HashMap<_, _>, _) =

@@ -4,9 +4,11 @@ use std::{
     collections::VecDeque,
     mem,
     path::PathBuf,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    time::Instant,
 };
+
+use super::history::{ChangesSince, Clock};
 
 /// Never blocks the one who puts something in; when it is full, raw events are dropped and [`Taken::lost`] says so.
 #[derive(Debug)]
@@ -24,19 +26,16 @@ pub(super) enum Raw {
     Appeared(PathBuf),
     Modified(PathBuf),
     Removed(PathBuf),
-    /// Moved away at this time; a [`Raw::Moved`] follows at once if the new place is watched as well.
-    Left(PathBuf, SystemTime),
+    /// Moved away; a [`Raw::Moved`] follows at once if the new place is watched as well.
+    Left(PathBuf),
     Moved {
         from: PathBuf,
         to: PathBuf,
     },
     /// The directory itself was moved or removed; its parent tells the same, unless it is a root.
     SelfGone(PathBuf),
-    /// This path could not be looked at.
-    Failed {
-        path: PathBuf,
-        message: String,
-    },
+    /// The file system that this directory was on has been unmounted.
+    Unmounted(PathBuf),
     /// Events were lost, nobody knows which.
     Lost(String),
 }
@@ -45,6 +44,14 @@ pub(super) enum Raw {
 pub(super) enum Command {
     AddRoot(PathBuf),
     RemoveRoot(PathBuf),
+    /// Another directory may stand where the root stood.
+    RootReplaced(PathBuf),
+    /// Something may have changed here.
+    Hint(PathBuf),
+    /// To be answered when all that happened before has been reported.
+    Sync(SyncSender<()>),
+    /// The same, then with what has changed since.
+    Changes(Clock, SyncSender<ChangesSince>),
 }
 
 /// All that waited.
@@ -69,19 +76,28 @@ impl Inbox {
         Self { content: Mutex::default(), filled: Condvar::new(), capacity }
     }
 
+    #[cfg(any(test, not(target_os = "linux")))]
     pub fn event(&self, event: Raw) {
+        self.events([event]);
+    }
+
+    pub fn events(&self, events: impl IntoIterator<Item = Raw>) {
         let mut content = self.lock();
-        let events = &mut content.taken.events;
-        if matches!(event, Raw::Modified(_)) && events.back() == Some(&event) {
-            return;
+        for event in events {
+            let waiting = &mut content.taken.events;
+            if matches!(event, Raw::Modified(_)) && waiting.back() == Some(&event) {
+                continue;
+            }
+            if waiting.len() < self.capacity {
+                waiting.push_back(event);
+            } else {
+                content.dropped += 1;
+                content.taken.lost = true;
+            }
         }
-        if events.len() < self.capacity {
-            events.push_back(event);
-        } else {
-            content.dropped += 1;
-            content.taken.lost = true;
+        if !content.is_idle() {
+            self.filled.notify_one();
         }
-        self.filled.notify_one();
     }
 
     pub fn command(&self, command: Command) {
@@ -106,13 +122,20 @@ impl Inbox {
         (content.taken.events.len(), content.dropped)
     }
 
-    pub fn has_commands(&self) -> bool {
-        !self.lock().taken.commands.is_empty()
+    /// Whether a root waits to be watched.
+    pub fn has_new_root(&self) -> bool {
+        self.lock().taken.commands.iter().any(|command| matches!(command, Command::AddRoot(_)))
     }
 
     /// Takes what there is, without waiting.
     pub fn take(&self) -> Taken {
         Self::empty(&mut self.lock())
+    }
+
+    /// Takes the events alone.
+    pub fn take_events(&self) -> Taken {
+        let taken = &mut self.lock().taken;
+        Taken { events: mem::take(&mut taken.events), lost: mem::take(&mut taken.lost), stop: taken.stop, ..Taken::default() }
     }
 
     /// Blocks until something waits or the deadline has come.

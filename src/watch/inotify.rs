@@ -4,26 +4,27 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    ffi::{CStr, OsStr},
     io,
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::SystemTime,
 };
 
 use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
     io::Errno,
 };
 
 use super::{
     inbox::{Inbox, Raw},
+    probe,
     source::WatchFailure,
 };
+use crate::temp_name::is_temp_name;
 
 /// Watches single directories; dropping it ends its thread.
 pub(super) struct Inotify {
@@ -35,6 +36,7 @@ struct Shared {
     events: OwnedFd,
     end: OwnedFd,
     watches: Mutex<Watches>,
+    translator: Mutex<Translator>,
 }
 
 #[derive(Default)]
@@ -56,19 +58,28 @@ const WANTED: WatchFlags = WatchFlags::CREATE
 
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// Short beside any debounce time.
+const GATHER: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
 impl Inotify {
     pub fn start(inbox: Arc<Inbox>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             events: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
             end: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             watches: Mutex::default(),
+            translator: Mutex::new(Translator { inbox, left: None, buffer: vec![MaybeUninit::uninit(); BUFFER_BYTES] }),
         });
-        let reader = Translator { shared: shared.clone(), inbox, left: None };
+        let reader = shared.clone();
         let thread = thread::Builder::new().name("ploke-io-inotify".into()).spawn(move || reader.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    pub fn watch(&mut self, directory: &Path) -> Result<(), WatchFailure> {
+    /// Translates a part of what has happened up to now, all of which is in the queue; `false` if that was all.
+    pub fn drain(&self) -> bool {
+        self.shared.read()
+    }
+
+    pub fn watch(&self, directory: &Path) -> Result<(), WatchFailure> {
         // Held meanwhile, so that no event comes from a watch that is not known yet.
         let mut watches = self.shared.watches();
         let number = inotify::add_watch(&self.shared.events, directory, WANTED).map_err(|error| match error {
@@ -84,7 +95,7 @@ impl Inotify {
         Ok(())
     }
 
-    pub fn unwatch(&mut self, directory: &Path) {
+    pub fn unwatch(&self, directory: &Path) {
         let mut watches = self.shared.watches();
         let Some(number) = watches.by_path.remove(directory) else { return };
         watches.by_number.remove(&number);
@@ -106,84 +117,123 @@ impl Drop for Inotify {
 }
 
 impl Shared {
-    fn watches(&self) -> MutexGuard<'_, Watches> {
-        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Puts into the inbox what the system tells.
-struct Translator {
-    shared: Arc<Shared>,
-    inbox: Arc<Inbox>,
-    /// What was just moved away, with the mark that its new name will carry.
-    left: Option<(u32, PathBuf)>,
-}
-
-impl Translator {
-    fn run(mut self) {
-        let shared = self.shared.clone();
-        let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
+    fn run(&self) {
         loop {
-            let mut fds = [PollFd::new(&shared.events, PollFlags::IN), PollFd::new(&shared.end, PollFlags::IN)];
+            let mut fds = [PollFd::new(&self.events, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) if !fds[1].revents().is_empty() => return,
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return self.inbox.event(Raw::Lost(error.to_string())),
+                Err(error) => return self.translator().inbox.events([Raw::Lost(error.to_string())]),
             }
-            let mut events = Reader::new(&shared.events, &mut buffer);
-            loop {
-                match events.next() {
-                    Ok(event) => self.translate(event.wd(), event.events(), event.cookie(), event.file_name()),
-                    Err(Errno::AGAIN | Errno::INTR) => break,
-                    Err(error) => return self.inbox.event(Raw::Lost(error.to_string())),
-                }
-                if events.is_buffer_empty() {
-                    break;
-                }
-            }
+            // What comes in a burst is read at once: waking for each event costs those who make them.
+            let mut end = [PollFd::new(&self.end, PollFlags::IN)];
+            let _ = poll(&mut end, Some(&GATHER));
+            while self.read() {}
         }
     }
 
-    fn translate(&mut self, number: i32, events: ReadFlags, mark: u32, name: Option<&std::ffi::CStr>) {
-        if events.contains(ReadFlags::QUEUE_OVERFLOW) {
-            return self.inbox.event(Raw::Lost("the system's queue of file events was full".into()));
-        }
-        let mut watches = self.shared.watches();
-        let Some(directory) = watches.by_number.get(&number).cloned() else { return };
-        if events.contains(ReadFlags::IGNORED) {
-            watches.by_number.remove(&number);
-            watches.by_path.remove(&directory);
-            return;
-        }
-        drop(watches);
-        let raw = match name {
-            Some(name) => {
-                let path = directory.join(OsStr::from_bytes(name.to_bytes()));
-                if events.contains(ReadFlags::MOVED_FROM) {
-                    self.left = Some((mark, path.clone()));
-                    Raw::Left(path, SystemTime::now())
-                } else if events.contains(ReadFlags::MOVED_TO) {
-                    match self.left.take() {
-                        Some((left, from)) if left == mark => Raw::Moved { from, to: path },
-                        _ => Raw::Appeared(path),
-                    }
-                } else if events.contains(ReadFlags::CREATE) {
-                    Raw::Created(path)
-                } else if events.contains(ReadFlags::DELETE) {
-                    Raw::Removed(path)
-                } else if events.contains(ReadFlags::MODIFY) {
-                    Raw::Modified(path)
-                } else {
-                    return;
+    /// Reads a part of the queue; `false` if it is empty.
+    fn read(&self) -> bool {
+        let mut translator = self.translator();
+        let Translator { inbox, left, buffer } = &mut *translator;
+        let mut events = Reader::new(&self.events, buffer);
+        let mut raw = Vec::new();
+        let more = loop {
+            match events.next() {
+                Ok(event) => {
+                    raw.extend(self.translate(left, event.wd(), event.events(), event.cookie(), event.file_name()));
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => break false,
+                Err(error) => {
+                    raw.push(Raw::Lost(error.to_string()));
+                    break false;
                 }
             }
-            None if events.contains(ReadFlags::MOVE_SELF) => Raw::SelfGone(directory),
-            None if events.contains(ReadFlags::DELETE_SELF) => Raw::Removed(directory),
-            None if events.contains(ReadFlags::UNMOUNT) => {
-                Raw::Failed { path: directory, message: "its file system was unmounted".into() }
+            if events.is_buffer_empty() {
+                break true;
             }
-            None => return,
         };
-        self.inbox.event(raw);
+        inbox.events(raw);
+        more
     }
+
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn translator(&self) -> MutexGuard<'_, Translator> {
+        self.translator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn translate(
+        &self,
+        left: &mut Option<(u32, PathBuf)>,
+        number: i32,
+        events: ReadFlags,
+        mark: u32,
+        name: Option<&CStr>,
+    ) -> Option<Raw> {
+        if events.contains(ReadFlags::QUEUE_OVERFLOW) {
+            return Some(Raw::Lost("the system's queue of file events was full".into()));
+        }
+        let name = name.map(|name| OsStr::from_bytes(name.to_bytes()));
+        // Nobody asks what becomes of a temporary file, but what becomes a file comes from one and goes to one.
+        if !events.intersects(ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO) && name.is_some_and(is_temp_name) {
+            return None;
+        }
+        let mut watches = self.watches();
+        let directory = watches.by_number.get(&number).cloned()?;
+        if events.contains(ReadFlags::IGNORED) {
+            watches.by_number.remove(&number);
+            // The directory may have a new watch already.
+            if watches.by_path.get(&directory) == Some(&number) {
+                watches.by_path.remove(&directory);
+            }
+            return None;
+        }
+        drop(watches);
+        let Some(name) = name else {
+            return if events.contains(ReadFlags::MOVE_SELF) {
+                Some(Raw::SelfGone(directory))
+            } else if events.contains(ReadFlags::DELETE_SELF) {
+                Some(Raw::Removed(directory))
+            } else if events.contains(ReadFlags::UNMOUNT) {
+                Some(Raw::Unmounted(directory))
+            } else {
+                None
+            };
+        };
+        let path = directory.join(name);
+        if events.contains(ReadFlags::MOVED_FROM) {
+            *left = Some((mark, path.clone()));
+            Some(Raw::Left(path))
+        } else if events.contains(ReadFlags::MOVED_TO) {
+            match left.take() {
+                Some((left, from)) if left == mark => Some(Raw::Moved { from, to: path }),
+                _ => Some(Raw::Appeared(path)),
+            }
+        } else if events.contains(ReadFlags::CREATE) {
+            Some(Raw::Created(path))
+        } else if events.contains(ReadFlags::DELETE) {
+            Some(Raw::Removed(path))
+        } else if events.contains(ReadFlags::MODIFY) && !(may_be_unnamed(name) && probe::glance(&path).is_none()) {
+            Some(Raw::Modified(path))
+        } else {
+            None
+        }
+    }
+}
+
+/// What the thread that reads and those who drain have in common.
+struct Translator {
+    inbox: Arc<Inbox>,
+    /// What was just moved away, with the mark that its new name will carry.
+    left: Option<(u32, PathBuf)>,
+    buffer: Vec<MaybeUninit<u8>>,
+}
+
+/// Whether the system may call a file so that was made without a name: `#` and its number.
+fn may_be_unnamed(name: &OsStr) -> bool {
+    name.as_bytes().strip_prefix(b"#").is_some_and(|number| number.iter().all(u8::is_ascii_digit))
 }

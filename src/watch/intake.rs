@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::Instant,
 };
 
 use super::{
@@ -10,12 +10,9 @@ use super::{
     inbox::Raw,
     probe,
     walk::{Visit, Why},
-    worker::{Failure, Worker},
+    worker::Worker,
 };
 use crate::temp_name::is_temp_name;
-
-/// A directory that was moved has not been watched since before its event came in; time stamps are this coarse and late.
-const BEFORE_MOVE: Duration = Duration::from_secs(1);
 
 /// Between the two moves of an exchange come only those of other threads.
 const MOST_ARRIVED: usize = 64;
@@ -32,9 +29,9 @@ impl Worker {
                 }
             }
             Raw::Removed(path) => self.removed(path, Change::Removed, now),
-            Raw::Left(path, at) => {
+            Raw::Left(path) => {
                 if self.directories.contains_key(&path) {
-                    self.left = Some((path.clone(), at));
+                    self.left = Some(path.clone());
                 }
                 self.removed(path, Change::Left, now);
             }
@@ -44,13 +41,22 @@ impl Worker {
                     self.removed(path, Change::Removed, now);
                 }
             }
-            Raw::Failed { path, message } => {
-                if self.rules.root_of(&path).is_some() && !self.failed.contains_key(&path) {
-                    self.overflows += 1;
-                    self.fail(&path, Failure::Other(message));
-                }
+            Raw::Unmounted(path) => {
+                self.forget(&path);
+                self.recheck(&path, now);
             }
             Raw::Lost(why) => self.lost(&why),
+        }
+    }
+
+    /// Somebody says that something may have changed at this path.
+    pub(super) fn hint(&mut self, path: PathBuf, now: Instant) {
+        if probe::is_directory(&path) || self.directories.contains_key(&path) {
+            if self.covers_directory(&path) {
+                self.recheck(&path, now);
+            }
+        } else if self.covers_file(&path) {
+            self.debouncer.push(Change::Suspect(path), now);
         }
     }
 
@@ -61,7 +67,7 @@ impl Worker {
                 self.debouncer.push(change(path), now);
             }
         } else if !self.directories.contains_key(&path) && self.covers_directory(&path) {
-            if self.told.knows(&path) == Some(true) {
+            if self.index.knows(&path) == Some(true) {
                 self.debouncer.push(Change::Suspect(path.clone()), now);
             }
             self.todo.push_front(Visit { directory: path, why: Why::Appeared, at: now });
@@ -76,7 +82,7 @@ impl Worker {
             if probe::is_directory(&path) {
                 self.todo.push_front(Visit { directory: path, why: Why::Appeared, at: now });
             } else if self.rules.is_root(&path) {
-                self.fail(&path, Failure::RootGone);
+                self.root_gone(&path);
             }
         } else if self.covers_file(&path) {
             self.debouncer.push(change(path), now);
@@ -88,16 +94,15 @@ impl Worker {
         self.check_rules(&from, now);
         self.check_rules(&to, now);
         self.land(&from, &to);
-        let left = self.left.take().filter(|(path, _)| *path == from);
+        let left = self.left.take().filter(|path| *path == from);
         if left.is_some() || probe::is_directory(&to) {
             if !self.covers_directory(&to) {
                 return;
             }
             self.forget(&to);
-            let at = left.map_or_else(SystemTime::now, |(_, at)| at);
             let why = if self.covers_directory(&from) {
                 self.debouncer.push(Change::DirectoryMoved { from, to: to.clone() }, now);
-                Why::Moved(at.checked_sub(BEFORE_MOVE).unwrap_or(SystemTime::UNIX_EPOCH))
+                Why::Moved
             } else {
                 Why::Appeared
             };

@@ -1,29 +1,31 @@
 //! File events: what changed below the roots by other hands than ours.
 //!
-//! One thread does it all: `source` (notify) puts raw events into the bounded `inbox`; `intake` turns them into what may
-//! have changed and keeps every directory watched (`walk`), except those the `rules` leave out; `debounce` waits until a
-//! path is quiet; `settle` compares what was `told` before with what is on disk now, sorts out the `echo` of own
-//! writes, and reports the difference.
+//! One thread does it all: the `source` puts raw events into the bounded `inbox`; `intake` turns them into what may have
+//! changed and keeps every directory watched, or polled where that cannot be (`walk`), except those the `rules` leave
+//! out; `debounce` waits until a path is quiet; `settle` compares the `index` of what was told before with what is on
+//! disk now, sorts out the `echo` of own writes, and reports the difference. Lost events are found by comparing too.
+//! The index tells what has changed since a moment (`history`), also across restarts (`saved`).
 //!
-//! Not guaranteed: changes made before the state is [`WatchState::Watching`] or [`WatchState::Polling`] may go
-//! unreported; changes of mode, owner or times are not changes of a file; a file written through a memory map, or by
-//! another machine on a network file system, is seen only by polling. Polling sees what differs between two looks.
+//! Not guaranteed: changes of mode, owner or times are not changes of a file; a file written through a memory map is
+//! seen only when something else makes the watcher look, or by polling. Polling sees what differs between two looks.
 //! What others do to a path between two polls after our own write of it is told as a modification, and not at all where
 //! it leaves what we ourselves had left there at one of these looks or later.
-//! Where a directory is moved and another one with files of the same names is made in its place within the moment it
-//! takes an event to come in, the hash told for one of them may be that of its namesake.
 
 mod debounce;
 mod echo;
+mod history;
 mod inbox;
+mod index;
 #[cfg(target_os = "linux")]
 mod inotify;
 mod intake;
+#[cfg(not(target_os = "linux"))]
+mod notify;
 mod probe;
 mod rules;
+mod saved;
 mod settle;
 mod source;
-mod told;
 mod walk;
 mod worker;
 
@@ -31,8 +33,8 @@ mod worker;
 mod tests;
 
 use std::{
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -42,6 +44,8 @@ use inbox::{Command, Inbox};
 use rules::Rules;
 use source::Source;
 use worker::Worker;
+
+pub use history::{ChangesSince, Clock};
 
 use crate::{events::FileEventBatch, hash::ContentHash};
 
@@ -60,7 +64,7 @@ impl Watcher {
     /// reported, so it should only pass the batch on.
     pub fn start(config: WatchConfig, sink: impl Fn(FileEventBatch) + Send + 'static) -> Result<Self, WatchError> {
         let inbox = Arc::new(Inbox::new(config.capacity));
-        let source = Source::open(config.backend, config.poll_interval, &inbox)?;
+        let source = Source::open(config.backend, &inbox)?;
         Self::with_source(config, source, inbox, Box::new(sink))
     }
 
@@ -95,6 +99,49 @@ impl Watcher {
     /// Stops reporting what lies below this root and in no other.
     pub fn remove_root(&self, real_path: &Path) {
         self.inbox.command(Command::RemoveRoot(real_path.to_path_buf()));
+    }
+
+    /// Compares a root whose directory may be another one than before.
+    pub fn root_replaced(&self, real_path: &Path) {
+        self.inbox.command(Command::RootReplaced(real_path.to_path_buf()));
+    }
+
+    /// Looks whether something has changed at a path, or below it if it is a directory.
+    pub fn hint(&self, real_path: &Path) {
+        self.inbox.command(Command::Hint(real_path.to_path_buf()));
+    }
+
+    /// Waits until everything that happened before has been given to the sink; also until the roots added before are
+    /// watched. With polling it compares everything now.
+    ///
+    /// # Errors
+    /// If the watcher has ended, or this takes longer than `limit`.
+    pub fn sync(&self, limit: Duration) -> Result<(), BarrierError> {
+        self.ask(limit, Command::Sync)
+    }
+
+    /// The same, then what has changed since that moment.
+    ///
+    /// # Errors
+    /// See [`Self::sync`].
+    pub fn changes(&self, since: Clock, limit: Duration) -> Result<ChangesSince, BarrierError> {
+        self.ask(limit, |reply| Command::Changes(since, reply))
+    }
+
+    fn ask<A>(
+        &self,
+        limit: Duration,
+        command: impl FnOnce(mpsc::SyncSender<A>) -> Command,
+    ) -> Result<A, BarrierError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.inbox.command(command(reply));
+        if self.shared.status().state == WatchState::Off {
+            return Err(BarrierError::Off);
+        }
+        answer.recv_timeout(limit).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => BarrierError::TooLong(limit),
+            mpsc::RecvTimeoutError::Disconnected => BarrierError::Off,
+        })
     }
 
     /// Announces an own write, before it can be seen: finding this content in that file will not be reported. `None`
@@ -153,6 +200,9 @@ pub struct WatchConfig {
     pub gitignore: bool,
     /// Larger files are reported without a hash.
     pub max_file_bytes: u64,
+    /// Where it is saved what was there, so that [`Watcher::changes`] knows what changed while nobody watched. Processes
+    /// of one user share it.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Default for WatchConfig {
@@ -165,15 +215,25 @@ impl Default for WatchConfig {
             ignore: Vec::new(),
             gitignore: true,
             max_file_bytes: 64 << 20,
+            state_dir: None,
         }
     }
+}
+
+/// Why it is not known whether everything has been reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BarrierError {
+    #[error("nothing is watched any more; see the log, and restart")]
+    Off,
+    #[error("the watcher was not ready within {} s: many files are still being looked at, try again", .0.as_secs())]
+    TooLong(Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// What the system offers: inotify, FSEvents, ReadDirectoryChangesW, kqueue.
     Native,
-    /// Looks at everything again and again, and reads every watched file each time: for file systems that send no events.
+    /// Looks at the times of all files again and again: for file systems that send no events.
     Poll,
 }
 

@@ -1,13 +1,14 @@
 //! Looks at what is on disk now, without following links and without waiting for anything.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File, FileType, Metadata, OpenOptions},
     io::{self, Read},
     path::Path,
     time::SystemTime,
 };
 
+use super::index::Look;
 use crate::hash::{ContentHash, ContentHasher};
 
 /// What stands at a path.
@@ -19,58 +20,110 @@ pub(super) enum Found {
     File(Option<ContentHash>),
 }
 
-/// Looks at a path and hashes the file there, in bounded memory.
-pub(super) fn look(path: &Path, max_bytes: u64) -> Found {
-    match fs::symlink_metadata(path) {
-        Ok(found) if !is_file_like(found.file_type()) => Found::NoFile,
-        Ok(found) if !found.is_file() || found.len() > max_bytes => Found::File(None),
-        Ok(_) => match open_regular(path).and_then(|file| file.map(|file| hash(file, max_bytes)).transpose()) {
-            Ok(hash) => Found::File(hash.flatten()),
-            Err(error) if is_gone(&error) => Found::NoFile,
-            Err(_) => Found::File(None),
-        },
-        Err(error) if is_gone(&error) => Found::NoFile,
+/// Looks at a path and hashes the file there, in bounded memory; how it looked is `None` where there is no file.
+pub(super) fn look(path: &Path, max_bytes: u64) -> (Found, Option<Look>) {
+    let (open, found) = match fs::symlink_metadata(path) {
+        Ok(found) if !is_file_like(found.file_type()) => return (Found::NoFile, None),
+        Ok(found) if !found.is_file() || found.len() > max_bytes => (Ok(None), found),
+        Ok(found) => (open_regular(path), found),
+        Err(error) if is_gone(&error) => return (Found::NoFile, None),
         // It cannot be said to be gone when nobody may look.
-        Err(_) => Found::File(None),
+        Err(_) => return (Found::File(None), Some(Look::default())),
+    };
+    let now = SystemTime::now();
+    let hashed = open.and_then(|file| {
+        let Some(file) = file else { return Ok((None, look_of(&found, now))) };
+        // Before reading, so that what changes meanwhile looks different afterwards.
+        let look = look_of(&file.metadata()?, now);
+        Ok((hash(file, max_bytes)?, look))
+    });
+    match hashed {
+        Ok((hash, look)) => (Found::File(hash), Some(Look { content: hash.map_or(0, beginning), ..look })),
+        Err(error) if is_gone(&error) => (Found::NoFile, None),
+        Err(_) => (Found::File(None), Some(look_of(&found, now))),
+    }
+}
+
+/// How the file at this path looks without its content; `None` where there is no file, by the standards of [`look`].
+pub(super) fn glance(path: &Path) -> Option<Look> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => is_file_like(found.file_type()).then(|| look_of(&found, SystemTime::now())),
+        Err(error) => (!is_gone(&error)).then(Look::default),
     }
 }
 
 /// Whether something that is a file stands there, by the standards of [`look`].
 pub(super) fn is_file(path: &Path) -> bool {
-    match fs::symlink_metadata(path) {
-        Ok(found) => is_file_like(found.file_type()),
-        Err(error) => !is_gone(&error),
-    }
+    glance(path).is_some()
 }
 
 pub(super) fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Whether content or attributes changed at this time or later; `false` if it is gone.
-pub(super) fn changed_since(path: &Path, time: SystemTime) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| changed_at(&found).is_none_or(|changed| changed >= time))
-}
-
-/// The entries of a directory that count: files, symbolic links and directories.
+/// The entries of a directory that count: files and symbolic links, as they look, and directories.
+#[derive(Debug, Default)]
 pub(super) struct Listing {
-    pub files: Vec<OsString>,
+    pub files: Vec<(OsString, Look)>,
     pub directories: Vec<OsString>,
 }
 
-pub(super) fn list(directory: &Path) -> io::Result<Listing> {
-    let mut listing = Listing { files: Vec::new(), directories: Vec::new() };
+/// Lists those entries that are covered.
+pub(super) fn list(directory: &Path, covers: impl Fn(&OsStr, bool) -> bool) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let now = SystemTime::now();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
+        let name = entry.file_name();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => listing.directories.push(entry.file_name()),
-            Ok(kind) if is_file_like(kind) => listing.files.push(entry.file_name()),
+            Ok(kind) if kind.is_dir() => {
+                if covers(&name, true) {
+                    listing.directories.push(name);
+                }
+            }
+            Ok(kind) if is_file_like(kind) && covers(&name, false) => match entry.metadata() {
+                Ok(found) => listing.files.push((name, look_of(&found, now))),
+                Err(error) if is_gone(&error) => {}
+                Err(_) => listing.files.push((name, Look::default())),
+            },
             Ok(_) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(listing)
+}
+
+/// Whether changes that others make to this directory send no events here: it is on another machine.
+#[cfg(target_os = "linux")]
+pub(super) fn is_remote(directory: &Path) -> bool {
+    // The type is a signed or unsigned word of varying width; these magic numbers have 32 bits.
+    rustix::fs::statfs(directory).is_ok_and(|stat| is_remote_type(stat.f_type as u64 & 0xffff_ffff))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_remote(_: &Path) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn is_remote_type(magic: u64) -> bool {
+    const NFS: u64 = 0x6969;
+    const SMB: u64 = 0x517b;
+    const SMB2: u64 = 0xfe53_4d42;
+    const CIFS: u64 = 0xff53_4d42;
+    const AFS: u64 = 0x5346_414f;
+    const KAFS: u64 = 0x6b41_4653;
+    const CEPH: u64 = 0x00c3_6400;
+    const CODA: u64 = 0x7375_7245;
+    const NINE_P: u64 = 0x0102_1997;
+    const FUSE: u64 = 0x6573_5546;
+    const VIRTUAL_BOX: u64 = 0x786f_4256;
+    const LUSTRE: u64 = 0x0bd0_0bd0;
+    const GPFS: u64 = 0x4750_4653;
+    const OCFS2: u64 = 0x7461_636f;
+    const GFS2: u64 = 0x0116_1970;
+    [NFS, SMB, SMB2, CIFS, AFS, KAFS, CEPH, CODA, NINE_P, FUSE, VIRTUAL_BOX, LUSTRE, GPFS, OCFS2, GFS2].contains(&magic)
 }
 
 /// Opens a regular file to read; `None` if something else stands there. Never waits for a writer of a FIFO.
@@ -118,16 +171,44 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// A file that changed later than this before a look may change again without a trace in its times: the clock ticks every
+/// few milliseconds, on some systems every two seconds, and then shows no fractions.
+const TICK: i64 = 20_000_000;
+const COARSE_TICK: i64 = 2_100_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+fn look_of(found: &Metadata, now: SystemTime) -> Look {
+    let (device, inode, modified, status_changed) = identity_and_times(found);
+    let now = nanos(now);
+    let at_rest = |time: i64| now.saturating_sub(time) > if time % SECOND == 0 { COARSE_TICK } else { TICK };
+    let settled = at_rest(modified) && at_rest(status_changed);
+    Look { device, inode, size: found.len(), modified, status_changed, content: 0, settled }
+}
+
 #[cfg(unix)]
-fn changed_at(found: &Metadata) -> Option<SystemTime> {
-    use std::{os::unix::fs::MetadataExt, time::Duration};
-    let seconds = u64::try_from(found.ctime()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(found.ctime_nsec()).ok()?))
+fn identity_and_times(found: &Metadata) -> (u64, u64, i64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    let time = |seconds: i64, nanos: i64| seconds.saturating_mul(SECOND).saturating_add(nanos);
+    let modified = time(found.mtime(), found.mtime_nsec());
+    (found.dev(), found.ino(), modified, time(found.ctime(), found.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn changed_at(found: &Metadata) -> Option<SystemTime> {
-    found.modified().ok()
+fn identity_and_times(found: &Metadata) -> (u64, u64, i64, i64) {
+    let time = |time: io::Result<SystemTime>| time.map_or(0, nanos);
+    (0, 0, time(found.modified()), time(found.created()))
+}
+
+fn nanos(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn beginning(hash: ContentHash) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.as_bytes()[..8]);
+    // 0 means that it is not known.
+    u64::from_le_bytes(bytes).max(1)
 }
 
 #[cfg(test)]
@@ -139,8 +220,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "12345").unwrap();
-        assert_eq!(look(&path, 5), Found::File(Some(ContentHash::of(b"12345"))));
-        assert_eq!(look(&path, 4), Found::File(None));
+        let (found, seen) = look(&path, 5);
+        assert_eq!(found, Found::File(Some(ContentHash::of(b"12345"))));
+        assert!(seen.is_some_and(|seen| seen.size == 5 && seen.content != 0));
+        assert_eq!(look(&path, 4).0, Found::File(None));
         assert_eq!(hash(File::open(&path).unwrap(), 4).unwrap(), None, "it grew after its size was asked");
     }
 
@@ -150,7 +233,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path(), &path).unwrap();
-        assert_eq!(look(&path, 100), Found::File(None));
+        assert_eq!(look(&path, 100).0, Found::File(None));
         assert!(is_file(&path) && !is_directory(&path));
         assert!(open_regular(&path).is_err());
     }
@@ -161,16 +244,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
-        assert_eq!(look(&path, 100), Found::NoFile);
+        assert_eq!(look(&path, 100), (Found::NoFile, None));
         assert!(open_regular(&path).unwrap().is_none());
-        assert!(list(dir.path()).unwrap().files.is_empty());
+        assert!(list(dir.path(), |_, _| true).unwrap().files.is_empty());
     }
 
     #[test]
     fn what_is_not_there_and_what_is_a_directory_are_no_files() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(look(dir.path(), 100), Found::NoFile);
-        assert_eq!(look(&dir.path().join("x"), 100), Found::NoFile);
+        assert_eq!(look(dir.path(), 100), (Found::NoFile, None));
+        assert_eq!(look(&dir.path().join("x"), 100), (Found::NoFile, None));
         assert!(!is_file(dir.path()) && is_directory(dir.path()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_lies_on_another_machine_is_known_by_its_file_system() {
+        for (magic, remote) in [(0x6969, true), (0xff53_4d42, true), (0x6573_5546, true), (0xef53, false), (0x0102_1994, false)] {
+            assert_eq!(is_remote_type(magic), remote, "{magic:x}");
+        }
+        assert!(!is_remote(Path::new("/proc")));
+    }
+
+    #[test]
+    fn a_file_is_settled_once_the_clock_has_ticked_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "x").unwrap();
+        let found = fs::symlink_metadata(&path).unwrap();
+        let (.., changed) = identity_and_times(&found);
+        let at = |nanos: i64| SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(nanos.unsigned_abs());
+        assert!(!look_of(&found, at(changed + TICK)).settled && look_of(&found, at(changed + COARSE_TICK + 1)).settled);
     }
 }

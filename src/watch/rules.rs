@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     io::Read,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ignore::{
@@ -23,13 +23,24 @@ pub(super) struct Rules {
     gitignore: bool,
     roots: BTreeMap<PathBuf, Root>,
     /// By directory; `None` where there is no `.gitignore`.
-    files: BTreeMap<PathBuf, Option<Arc<Gitignore>>>,
+    files: Mutex<BTreeMap<PathBuf, Option<Arc<Gitignore>>>>,
 }
 
 struct Root {
     configured: Gitignore,
     /// The directories above the root whose `.gitignore` files count for it, the nearest first.
     above: Vec<PathBuf>,
+}
+
+/// What is left out of one directory.
+pub(super) struct DirectoryRules<'r> {
+    rules: &'r Rules,
+    directory: &'r Path,
+    configured: &'r Gitignore,
+    /// The nearest first.
+    files: Vec<Arc<Gitignore>>,
+    /// Some of its entries are roots.
+    holds_roots: bool,
 }
 
 const GITIGNORE: &str = ".gitignore";
@@ -41,7 +52,7 @@ const LONGEST_GITIGNORE: u64 = 1 << 20;
 impl Rules {
     /// Fails if one of the patterns is malformed.
     pub fn new(patterns: &[String], gitignore: bool) -> Result<Self, WatchError> {
-        let rules = Self { patterns: patterns.to_vec(), gitignore, roots: BTreeMap::new(), files: BTreeMap::new() };
+        let rules = Self { patterns: patterns.to_vec(), gitignore, roots: BTreeMap::new(), files: Mutex::default() };
         rules.configured(Path::new("/"))?;
         Ok(rules)
     }
@@ -71,38 +82,25 @@ impl Rules {
     }
 
     /// Whether this path lies below a root and no rule leaves out itself or a directory above it.
-    pub fn covers(&mut self, path: &Path, is_directory: bool) -> bool {
+    pub fn covers(&self, path: &Path, is_directory: bool) -> bool {
         let Some(root) = self.root_of(path) else { return false };
         let below = path.ancestors().take_while(|ancestor| *ancestor != root).collect::<Vec<_>>();
         below.iter().rev().all(|step| self.covers_entry(&root, step, is_directory || *step != path))
     }
 
     /// The same for an entry of a directory that is known to be covered.
-    pub fn covers_entry(&mut self, root: &Path, path: &Path, is_directory: bool) -> bool {
-        let Some(name) = path.file_name() else { return false };
-        if VERSION_CONTROL.iter().any(|own| name == OsStr::new(own)) || is_temp_name(name) {
-            return false;
-        }
-        if self.roots.contains_key(path) {
-            return true;
-        }
-        let Some(Root { configured, above }) = self.roots.get(root) else { return false };
-        let above = above.clone();
-        match configured.matched(path, is_directory) {
-            Match::Ignore(_) => return false,
-            Match::Whitelist(_) => return true,
-            Match::None => {}
-        }
-        let inside = path.ancestors().skip(1).take_while(|dir| dir.starts_with(root)).map(Path::to_path_buf);
-        for directory in inside.chain(above) {
-            let verdict = self.gitignore_of(&directory).map(|file| file.matched(path, is_directory).map(|_| ()));
-            match verdict {
-                Some(Match::Ignore(())) => return false,
-                Some(Match::Whitelist(())) => return true,
-                Some(Match::None) | None => {}
-            }
-        }
-        true
+    pub fn covers_entry(&self, root: &Path, path: &Path, is_directory: bool) -> bool {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        self.of_directory(root, directory).is_some_and(|rules| rules.covers(name, is_directory))
+    }
+
+    /// What holds for the entries of a directory that is known to be covered; `None` if this is no root.
+    pub fn of_directory<'r>(&'r self, root: &Path, directory: &'r Path) -> Option<DirectoryRules<'r>> {
+        let Root { configured, above } = self.roots.get(root)?;
+        let inside = directory.ancestors().take_while(|dir| dir.starts_with(root));
+        let files = inside.chain(above.iter().map(PathBuf::as_path)).filter_map(|dir| self.gitignore_of(dir)).collect();
+        let holds_roots = self.roots.keys().any(|root| root.parent() == Some(directory));
+        Some(DirectoryRules { rules: self, directory, configured, files, holds_roots })
     }
 
     /// Whether a change of this file changes the rules.
@@ -111,20 +109,24 @@ impl Rules {
     }
 
     /// Forgets what the `.gitignore` files of this directory and all below it say, so that they are read again.
-    pub fn forget(&mut self, directory: &Path) {
-        super::told::remove_below(&mut self.files, directory);
+    pub fn forget(&self, directory: &Path) {
+        super::index::remove_below(&mut self.files(), directory);
     }
 
-    fn gitignore_of(&mut self, directory: &Path) -> Option<Arc<Gitignore>> {
+    fn gitignore_of(&self, directory: &Path) -> Option<Arc<Gitignore>> {
         if !self.gitignore {
             return None;
         }
-        if let Some(known) = self.files.get(directory) {
+        if let Some(known) = self.files().get(directory) {
             return known.clone();
         }
         let read = read_gitignore(directory).map(Arc::new);
-        self.files.insert(directory.to_path_buf(), read.clone());
+        self.files().insert(directory.to_path_buf(), read.clone());
         read
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Option<Arc<Gitignore>>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn configured(&self, root: &Path) -> Result<Gitignore, WatchError> {
@@ -137,6 +139,32 @@ impl Rules {
         builder
             .build()
             .map_err(|error| WatchError::Pattern { pattern: self.patterns.join(", "), message: error.to_string() })
+    }
+}
+
+impl DirectoryRules<'_> {
+    /// Whether this entry is covered.
+    pub fn covers(&self, name: &OsStr, is_directory: bool) -> bool {
+        if VERSION_CONTROL.iter().any(|own| name == OsStr::new(own)) || is_temp_name(name) {
+            return false;
+        }
+        let rules = std::iter::once(self.configured).chain(self.files.iter().map(|file| &**file));
+        let mut rules = rules.filter(|rules| !rules.is_empty()).peekable();
+        if rules.peek().is_none() && !self.holds_roots {
+            return true;
+        }
+        let path = self.directory.join(name);
+        if self.holds_roots && self.rules.is_root(&path) {
+            return true;
+        }
+        for rules in rules {
+            match rules.matched(&path, is_directory) {
+                Match::Ignore(_) => return false,
+                Match::Whitelist(_) => return true,
+                Match::None => {}
+            }
+        }
+        true
     }
 }
 
@@ -188,7 +216,7 @@ mod tests {
 
     #[test]
     fn version_control_and_own_temporary_files_are_always_left_out() {
-        let mut rules = rules(Path::new("/r"), &[], false);
+        let rules = rules(Path::new("/r"), &[], false);
         for path in ["/r/.git", "/r/.git/HEAD", "/r/a/.hg/x/y", "/r/.jj", "/r/a/.ploke-io.12.tmp"] {
             assert!(!rules.covers(Path::new(path), false), "{path}");
         }
@@ -199,8 +227,8 @@ mod tests {
 
     #[test]
     fn patterns_are_those_of_a_gitignore_file_in_the_root() {
-        let mut rules = rules(Path::new("/r"), &["*.log", "/target/", "!keep.log", "a/b"], false);
-        let mut covers = |path: &str, directory| rules.covers(Path::new(path), directory);
+        let rules = rules(Path::new("/r"), &["*.log", "/target/", "!keep.log", "a/b"], false);
+        let covers = |path: &str, directory| rules.covers(Path::new(path), directory);
         assert!(!covers("/r/x.log", false) && !covers("/r/d/x.log", false));
         assert!(covers("/r/d/keep.log", false));
         assert!(!covers("/r/target", true) && !covers("/r/target/x/y", false), "all below goes too");
@@ -221,7 +249,7 @@ mod tests {
         fs::create_dir_all(root.join("sub")).unwrap();
         fs::write(root.join(".gitignore"), "*.txt\nout/\n").unwrap();
         fs::write(root.join("sub/.gitignore"), "!b.txt\n").unwrap();
-        let mut rules = rules(root, &["!pinned.txt"], true);
+        let rules = rules(root, &["!pinned.txt"], true);
         assert!(!rules.covers(&root.join("b.txt"), false) && rules.covers(&root.join("sub/b.txt"), false));
         assert!(!rules.covers(&root.join("sub/out/b.txt"), false), "nothing comes back below what is left out");
         assert!(rules.covers(&root.join("pinned.txt"), false));
@@ -237,7 +265,7 @@ mod tests {
         fs::write(repository.join(".gitignore"), "inside\ncrates/a/fixed\n").unwrap();
         assert!(rules(&root, &[], true).covers(&root.join("inside"), false), "not a repository yet");
         fs::create_dir(repository.join(".git")).unwrap();
-        let mut rules = rules(&root, &[], true);
+        let rules = rules(&root, &[], true);
         assert!(!rules.covers(&root.join("inside"), false) && !rules.covers(&root.join("fixed"), false));
         assert!(rules.covers(&root.join("outside"), false));
     }
@@ -246,7 +274,7 @@ mod tests {
     fn a_changed_gitignore_counts_once_the_old_one_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let (root, file) = (dir.path(), dir.path().join(".gitignore"));
-        let mut rules = rules(root, &[], true);
+        let rules = rules(root, &[], true);
         assert!(rules.covers(&root.join("a"), false) && rules.is_made_of(&file));
         fs::write(&file, "a\n").unwrap();
         rules.forget(root);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     debounce::{DirectoryChange, FileChange},
-    told::Told,
+    index::{Index, Look},
 };
 
 /// What there is to tell about a path, true at the moment of looking.
@@ -22,25 +22,34 @@ pub(super) trait Disk {
     fn is_directory(&self, path: &Path) -> bool;
 }
 
-/// Compares one file; the caller tells what comes out, and `told` then knows of it.
+/// Compares one file; the caller tells what comes out, and the index then knows of it.
 ///
 /// Never says that something was created or modified that is not there, nor that something was deleted that is.
-pub(super) fn settle_file(change: &FileChange, is_there: bool, told: &mut Told, disk: &impl Disk) -> Option<Net> {
+pub(super) fn settle_file(
+    change: &FileChange,
+    found: Option<Look>,
+    index: &mut Index,
+    disk: &impl Disk,
+) -> Option<Net> {
     let path = &change.path;
-    let was_there = told.knows(path).or(change.existed);
-    if !is_there {
-        told.remove(path);
+    let was_there = index.knows(path).or(change.existed);
+    let Some(look) = found else {
+        index.remove(path);
         return (was_there == Some(true)).then_some(Net::Deleted);
-    }
-    let source = change.from.as_deref().filter(|from| told.knows(from) != Some(false) && !disk.is_file(from));
-    told.insert(path);
+    };
+    let source = change.from.as_deref().filter(|from| index.knows(from) != Some(false) && !disk.is_file(from));
     if let Some(from) = source {
-        told.remove(from);
+        index.insert(path, look, true);
+        index.remove(from);
         return Some(Net::Renamed { from: from.to_path_buf() });
     }
+    let before = index.look(path).copied();
+    let is_same = before.and_then(|before| before.is_same(&look)).unwrap_or(false);
+    index.insert(path, look, !is_same);
     match was_there {
         Some(false) => Some(Net::Created),
-        Some(true) | None => change.touched.then_some(Net::Modified),
+        _ if is_same => None,
+        Some(true) | None => (change.touched || before.is_some()).then_some(Net::Modified),
     }
 }
 
@@ -61,17 +70,17 @@ pub(super) enum Check {
     Below(PathBuf),
 }
 
-pub(super) fn settle_directory(change: DirectoryChange, told: &mut Told, disk: &impl Disk) -> DirectoryNet {
+pub(super) fn settle_directory(change: DirectoryChange, index: &mut Index, disk: &impl Disk) -> DirectoryNet {
     let mut tell = Vec::new();
     let gone = match change {
         DirectoryChange::Moved { from, to } if disk.is_directory(&to) => {
             // One that is back where it was needs no word, but may have been away while its files were looked at.
             if from != to {
                 // Whatever was there has gone before, or it could not have been moved there.
-                if told.remove_directory(&to) {
+                if index.remove_directory(&to) {
                     tell.push((to.clone(), Net::Deleted));
                 }
-                if told.move_directory(&from, &to) {
+                if index.move_directory(&from, &to) {
                     tell.push((to.clone(), Net::Renamed { from }));
                 }
             }
@@ -81,9 +90,9 @@ pub(super) fn settle_directory(change: DirectoryChange, told: &mut Told, disk: &
     };
     if disk.is_directory(&gone) {
         // Another one has taken its place: each file has to speak for itself.
-        return DirectoryNet { tell, check: Some(Check::Files(told.files_below(&gone))) };
+        return DirectoryNet { tell, check: Some(Check::Files(index.files_below(&gone))) };
     }
-    if told.remove_directory(&gone) {
+    if index.remove_directory(&gone) {
         tell.push((gone, Net::Deleted));
     }
     DirectoryNet { tell, check: None }

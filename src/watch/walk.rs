@@ -1,16 +1,22 @@
 //! Keeps a watch on every covered directory: each is watched first and listed then, so that nothing made in it is missed.
+//!
+//! A directory that cannot be watched is polled: visited again and again.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ffi::OsStr,
+    mem,
     path::{Path, PathBuf},
-    time::{Instant, SystemTime},
+    thread,
+    time::Instant,
 };
 
 use super::{
     debounce::Change,
+    index::{Look, below, remove_below},
     probe::{self, Listing},
-    source::{Reach, WatchFailure},
-    told::remove_below,
+    rules::Rules,
+    source::{Reach, Source, WatchFailure},
     worker::{Failure, Worker},
 };
 
@@ -29,11 +35,34 @@ pub(super) enum Why {
     Start,
     /// It has appeared: what is in it is new.
     Appeared,
-    /// It was moved, and not watched for a moment from this time on.
-    Moved(SystemTime),
-    /// It may differ from what was told. What was told of directories below it is checked by visits of their own.
+    /// It was moved; it is compared with the index when the index knows of the move.
+    Moved,
+    /// It may differ from the index. What the index knows of directories below it is checked by visits of their own.
     Recheck,
 }
+
+/// How it is noticed that something changes in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// By a watch of its own.
+    Watched,
+    /// By the watch of its root.
+    Inherited,
+    Polled,
+}
+
+/// What a visit has found.
+struct Seen {
+    visit: Visit,
+    watched: Result<Attention, WatchFailure>,
+    listing: std::io::Result<Listing>,
+}
+
+/// Directories visited before events are looked at again.
+const VISITS_AT_ONCE: usize = 512;
+/// Fewer than these are not worth a thread.
+const VISITS_PER_THREAD: usize = 8;
+const MOST_THREADS: usize = 8;
 
 impl Worker {
     pub(super) fn add_root(&mut self, root: PathBuf) {
@@ -41,7 +70,7 @@ impl Worker {
             self.fail(&root, Failure::Other(error.to_string()));
             return;
         }
-        self.told.announce(&root);
+        self.index.announce(&root);
         self.todo.push_back(Visit { directory: root, why: Why::Start, at: Instant::now() });
     }
 
@@ -57,7 +86,7 @@ impl Worker {
         if self.rules.covers(root, true) {
             self.recheck(root, Instant::now());
         } else {
-            self.told.remove_directory(root);
+            self.index.forget_directory(root);
             for inner in
                 self.rules.roots().filter(|inner| inner.starts_with(root)).map(Path::to_path_buf).collect::<Vec<_>>()
             {
@@ -66,37 +95,34 @@ impl Worker {
         }
     }
 
-    /// Compares all below a directory with what was told, by name, and watches what is not watched.
+    /// Compares all below a directory with the index, and watches what is not watched.
     pub(super) fn recheck(&mut self, directory: &Path, at: Instant) {
-        let mut visits = self.told.directories_below(directory);
-        if visits.first().is_none_or(|first| first != directory) {
-            visits.insert(0, directory.to_path_buf());
-        }
+        let mut visits: BTreeSet<_> = self.index.directories_below(directory).into_iter().collect();
+        visits.extend(below(&self.directories, directory).map(|(directory, _)| directory.clone()));
+        visits.insert(directory.to_path_buf());
         self.todo.extend(visits.into_iter().map(|directory| Visit { directory, why: Why::Recheck, at }));
     }
 
-    pub(super) fn visit(&mut self, Visit { directory, why, at }: Visit) {
-        if !self.rules.is_root(&directory) && !self.rules.covers(&directory, true) {
-            self.forget(&directory);
-            return;
-        }
-        match self.watch(&directory) {
-            Ok(()) => {}
-            Err(WatchFailure::Gone) => return self.gone(&directory, at),
-            Err(WatchFailure::Limit) => self.fail(&directory, Failure::Limit),
-            Err(WatchFailure::Other(message)) => self.fail(&directory, Failure::Other(message)),
-        }
-        match probe::list(&directory) {
-            Ok(listing) => self.compare(&directory, why, at, listing),
-            Err(error) if probe::is_gone(&error) => self.gone(&directory, at),
-            Err(error) => self.fail(&directory, Failure::Other(error.to_string())),
+    /// Compares what is polled with the index.
+    pub(super) fn poll(&mut self) {
+        let at = Instant::now();
+        let polled = self.directories.iter().filter(|(_, attention)| **attention == Attention::Polled);
+        self.todo.extend(polled.map(|(directory, _)| Visit { directory: directory.clone(), why: Why::Recheck, at }));
+    }
+
+    /// Makes some of the visits that are to be made.
+    pub(super) fn walk(&mut self) {
+        let count = self.todo.len().min(VISITS_AT_ONCE);
+        let visits = self.todo.drain(..count).collect();
+        for seen in self.survey().make(visits, self.threads) {
+            self.take_up(seen);
         }
     }
 
     /// Forgets that a directory and all below it were watched, since they have gone, have moved or are not covered.
     pub(super) fn forget(&mut self, directory: &Path) {
-        for (directory, watched) in remove_below(&mut self.directories, directory) {
-            if watched {
+        for (directory, attention) in remove_below(&mut self.directories, directory) {
+            if attention == Attention::Watched {
                 self.source.unwatch(&directory);
             }
         }
@@ -105,28 +131,48 @@ impl Worker {
     }
 
     pub(super) fn fail(&mut self, path: &Path, failure: Failure) {
+        let is_hole = matches!(failure, Failure::Other(_));
         if self.failed.insert(path.to_path_buf(), failure).is_none() {
-            self.hole = true;
+            self.hole |= is_hole;
         }
     }
 
-    fn watch(&mut self, directory: &Path) -> Result<(), WatchFailure> {
-        if self.directories.get(directory) == Some(&true) {
-            return Ok(());
+    fn survey(&self) -> Survey<'_> {
+        Survey { rules: &self.rules, source: &self.source, directories: &self.directories }
+    }
+
+    fn take_up(&mut self, seen: Result<Seen, PathBuf>) {
+        let Seen { visit: Visit { directory, why, at }, watched, listing } = match seen {
+            Ok(seen) => seen,
+            Err(not_covered) => return self.forget(&not_covered),
+        };
+        match watched {
+            Ok(attention) => {
+                self.directories.insert(directory.clone(), attention);
+                self.failed.remove(&directory);
+            }
+            Err(WatchFailure::Gone) => return self.gone(&directory, at),
+            Err(WatchFailure::Limit) => {
+                self.directories.insert(directory.clone(), Attention::Polled);
+                self.fail(&directory, Failure::Limit);
+            }
+            Err(WatchFailure::Other(message)) => {
+                self.directories.insert(directory.clone(), Attention::Polled);
+                self.fail(&directory, Failure::Other(message));
+            }
         }
-        let needed = self.source.reach() == Reach::Directory || self.rules.is_root(directory);
-        // It is a known directory even where it cannot be watched.
-        self.directories.insert(directory.to_path_buf(), false);
-        if needed {
-            self.source.watch(directory)?;
-            self.directories.insert(directory.to_path_buf(), true);
+        match listing {
+            Ok(listing) => self.compare(&directory, why, at, listing),
+            Err(error) if probe::is_gone(&error) => self.gone(&directory, at),
+            Err(error) => {
+                self.directories.insert(directory.clone(), Attention::Polled);
+                self.fail(&directory, Failure::Other(error.to_string()));
+            }
         }
-        self.failed.remove(directory);
-        Ok(())
     }
 
     fn unwatch(&mut self, directory: &Path) {
-        if self.directories.remove(directory) == Some(true) {
+        if self.directories.remove(directory) == Some(Attention::Watched) {
             self.source.unwatch(directory);
         }
     }
@@ -134,49 +180,66 @@ impl Worker {
     fn gone(&mut self, directory: &Path, at: Instant) {
         self.forget(directory);
         if self.rules.is_root(directory) {
-            self.fail(directory, Failure::RootGone);
+            self.root_gone(directory);
         }
-        self.suspect(self.told.files_in(directory).collect(), at);
+        // Something else may stand there, or it is back again: that is looked at when this is told.
+        self.debouncer.push(Change::DirectoryGone(directory.to_path_buf()), at);
+    }
+
+    /// Looks for a root that has gone, again and again.
+    pub(super) fn root_gone(&mut self, root: &Path) {
+        self.directories.insert(root.to_path_buf(), Attention::Polled);
+        // What comes there is new.
+        self.index.list(root, Vec::new(), |_| Look::default());
+        self.fail(root, Failure::RootGone);
     }
 
     fn compare(&mut self, directory: &Path, why: Why, at: Instant, listing: Listing) {
-        let Some(root) = self.rules.root_of(directory) else { return };
-        let mut covered = |name: &std::ffi::OsString, is_directory| {
-            let path = directory.join(name);
-            self.rules.covers_entry(&root, &path, is_directory).then_some(path)
-        };
-        let files = listing.files.iter().filter_map(|name| covered(name, false)).collect::<Vec<_>>();
-        let directories = listing.directories.iter().filter_map(|name| covered(name, true)).collect::<Vec<_>>();
+        let Listing { files, directories } = listing;
+        let first = why == Why::Start || (why == Why::Recheck && self.index.awaits_listing(directory));
         match why {
-            Why::Start => self.told.list(directory, files),
-            Why::Appeared => files.into_iter().for_each(|file| self.debouncer.push(Change::Appeared(file), at)),
-            Why::Moved(since) => {
-                for file in files.into_iter().filter(|file| probe::changed_since(file, since)) {
-                    self.debouncer.push(Change::Modified(file), at);
-                }
+            _ if first => {
+                let max_file_bytes = self.max_file_bytes;
+                let content = |path: &Path| probe::look(path, max_file_bytes).1.unwrap_or_default();
+                self.index.list(directory, files, content);
             }
-            Why::Recheck if self.told.awaits_listing(directory) => self.told.list(directory, files),
-            Why::Recheck => {
-                let here = files.into_iter().collect::<HashSet<_>>();
-                let told = self.told.files_in(directory).collect::<HashSet<_>>();
-                self.suspect(here.symmetric_difference(&told).cloned().collect(), at);
+            Why::Appeared => {
+                files.into_iter().for_each(|(name, _)| self.debouncer.push(Change::Appeared(directory.join(name)), at));
+            }
+            Why::Moved => {}
+            Why::Start | Why::Recheck => {
+                let here: HashMap<&OsStr, &Look> = files.iter().map(|(name, look)| (name.as_os_str(), look)).collect();
+                let mut different = Vec::new();
+                let mut known = 0;
+                for (name, entry) in self.index.files_in(directory) {
+                    let now = here.get(name);
+                    known += usize::from(now.is_some());
+                    if now.is_none_or(|now| entry.look.is_same(now) != Some(true)) {
+                        different.push(directory.join(name));
+                    }
+                }
+                if known < here.len() {
+                    let new = here.keys().map(|name| directory.join(name));
+                    different.extend(new.filter(|file| self.index.look(file).is_none()));
+                }
+                self.suspect(different, at);
             }
         }
-        for directory in directories {
-            self.descend(Visit { directory, why, at });
+        for name in directories {
+            self.descend(Visit { directory: directory.join(name), why, at });
         }
     }
 
     fn descend(&mut self, visit: Visit) {
         match visit.why {
             Why::Start => {
-                self.told.announce(&visit.directory);
+                self.index.announce(&visit.directory);
                 self.todo.push_back(visit);
             }
             // What is watched already tells of itself.
             Why::Appeared if self.directories.contains_key(&visit.directory) => {}
-            Why::Appeared | Why::Moved(_) => self.todo.push_front(visit),
-            Why::Recheck if self.told.lists(&visit.directory) => {}
+            Why::Appeared | Why::Moved => self.todo.push_front(visit),
+            Why::Recheck if self.index.lists(&visit.directory) || self.directories.contains_key(&visit.directory) => {}
             Why::Recheck => self.todo.push_back(visit),
         }
     }
@@ -186,4 +249,73 @@ impl Worker {
             self.debouncer.push(Change::Suspect(file), at);
         }
     }
+}
+
+/// What can be done in several threads.
+struct Survey<'w> {
+    rules: &'w Rules,
+    source: &'w Source,
+    directories: &'w BTreeMap<PathBuf, Attention>,
+}
+
+impl Survey<'_> {
+    /// Watches and lists directories, several at once; an error says that one is not covered any more.
+    fn make(&self, visits: Vec<Visit>, threads: usize) -> Vec<Result<Seen, PathBuf>> {
+        let threads = (visits.len() / VISITS_PER_THREAD).clamp(1, threads);
+        if threads == 1 {
+            return visits.into_iter().map(|visit| self.visit(visit)).collect();
+        }
+        let mut parts: Vec<Vec<Visit>> = (0..threads).map(|_| Vec::new()).collect();
+        for (number, visit) in visits.into_iter().enumerate() {
+            parts[number % threads].push(visit);
+        }
+        thread::scope(|scope| {
+            let part = |part: Vec<Visit>| part.into_iter().map(|visit| self.visit(visit)).collect::<Vec<_>>();
+            let running = parts.drain(1..).map(|visits| scope.spawn(move || part(visits))).collect::<Vec<_>>();
+            let mut seen = part(mem::take(&mut parts[0]));
+            for thread in running {
+                seen.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            seen
+        })
+    }
+
+    fn visit(&self, visit: Visit) -> Result<Seen, PathBuf> {
+        let directory = &visit.directory;
+        let Some(root) = self.rules.root_of(directory) else { return Err(visit.directory) };
+        let is_covered = || match directory.parent().is_some_and(|parent| self.directories.contains_key(parent)) {
+            true => self.rules.covers_entry(&root, directory, true),
+            false => self.rules.covers(directory, true),
+        };
+        // The listing it was found by has only what is covered.
+        if visit.why != Why::Start && *directory != root && !is_covered() {
+            return Err(visit.directory);
+        }
+        let watched = self.attend(directory, &root);
+        let rules = self.rules.of_directory(&root, directory);
+        let listing = probe::list(directory, |name, is_directory| {
+            rules.as_ref().is_some_and(|rules| rules.covers(name, is_directory))
+        });
+        drop(rules);
+        Ok(Seen { visit, watched, listing })
+    }
+
+    fn attend(&self, directory: &Path, root: &Path) -> Result<Attention, WatchFailure> {
+        let known = self.directories.get(directory).copied();
+        if matches!(known, Some(Attention::Watched | Attention::Inherited)) {
+            return Ok(known.unwrap_or(Attention::Watched));
+        }
+        if !self.source.watches() || probe::is_remote(directory) {
+            return Ok(Attention::Polled);
+        }
+        if self.source.reach() == Reach::Tree && directory != root {
+            return Ok(Attention::Inherited);
+        }
+        self.source.watch(directory).map(|()| Attention::Watched)
+    }
+}
+
+/// How many directories are looked at together.
+pub(super) fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
 }

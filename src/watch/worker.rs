@@ -5,19 +5,21 @@ use std::{
     mem,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::{
     Backend, Shared, WatchConfig, WatchState,
-    debounce::{Change, Debouncer, FileChange},
+    debounce::{Change, Debouncer, Due, FileChange},
+    history::{ChangesSince, Clock, History, changes_since},
     inbox::{Command, Inbox, Taken},
+    index::{Index, Look},
     probe::{self, Found},
     rules::Rules,
+    saved::Saved,
     settle::{Check, Disk, Net, settle_directory, settle_file},
     source::Source,
-    told::Told,
-    walk::Visit,
+    walk::{Attention, Visit, threads},
 };
 use crate::events::{FileChangeEvent, FileEventBatch, FileEventKind};
 
@@ -27,25 +29,32 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) source: Source,
     pub(super) rules: Rules,
-    /// Every directory that is covered and has been visited, and whether it has a watch of its own.
-    pub(super) directories: BTreeMap<PathBuf, bool>,
+    /// Every directory that is covered and has been visited, and every root that is missed.
+    pub(super) directories: BTreeMap<PathBuf, Attention>,
     /// What is not watched although it should be; for [`super::WatchStatus::reason`].
     pub(super) failed: BTreeMap<PathBuf, Failure>,
     pub(super) todo: VecDeque<Visit>,
     pub(super) debouncer: Debouncer,
-    pub(super) told: Told,
-    /// The directory that was moved away last, and when.
-    pub(super) left: Option<(PathBuf, SystemTime)>,
+    pub(super) index: Index,
+    /// The directory that was moved away last.
+    pub(super) left: Option<PathBuf>,
     /// Temporary files that have lately become files; one that such a file becomes again has been exchanged with it.
     pub(super) arrived: VecDeque<PathBuf>,
+    pub(super) max_file_bytes: u64,
+    pub(super) threads: usize,
     sink: Box<dyn Fn(FileEventBatch) + Send>,
     backend: Backend,
-    max_file_bytes: u64,
-    starting: bool,
+    poll_interval: Duration,
+    next_poll: Option<Instant>,
+    histories: BTreeMap<PathBuf, History>,
+    saved: Saved,
+    /// Roots whose first walk is not finished.
+    starting: Vec<PathBuf>,
     stopping: bool,
     recovery: Recovery,
-    /// Something could not be watched, and nobody was told yet.
+    /// Something could be neither watched nor polled, and nobody was told yet.
     pub(super) hole: bool,
+    limit_told: bool,
     pub(super) overflows: u64,
 }
 
@@ -57,7 +66,7 @@ pub(super) enum Failure {
     Other(String),
 }
 
-/// What is done about lost events: every directory is watched anew and compared by name with what was told.
+/// What is done about lost events: every directory is watched anew and compared with the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recovery {
     NotNeeded,
@@ -66,11 +75,19 @@ enum Recovery {
     RunningOutdated,
 }
 
+/// A change that may be told, and how the file looked when it was there.
+struct Told {
+    event: FileChangeEvent,
+    /// The look of a file that was only suspected to have come or gone, which may be the other end of a rename.
+    end: Option<Look>,
+}
+
 /// Large bursts come in several batches, so that the first one need not wait until the last file is hashed.
 const MOST_CHANGES: usize = 1000;
 
-/// Directories visited before events are looked at again.
-const VISITS_AT_ONCE: usize = 64;
+/// Somebody who changes files without pause must not keep a barrier from ever being passed: what had happened before it
+/// has been told after two rounds.
+const MOST_ROUNDS: usize = 8;
 
 impl Worker {
     pub fn new(
@@ -90,16 +107,22 @@ impl Worker {
             failed: BTreeMap::new(),
             todo: VecDeque::new(),
             debouncer: Debouncer::new(config.debounce),
-            told: Told::default(),
+            index: Index::default(),
             left: None,
             arrived: VecDeque::new(),
+            max_file_bytes: config.max_file_bytes,
+            threads: threads(),
             sink,
             backend: config.backend,
-            max_file_bytes: config.max_file_bytes,
-            starting: false,
+            poll_interval: config.poll_interval,
+            next_poll: None,
+            histories: BTreeMap::new(),
+            saved: Saved::new(config.state_dir),
+            starting: Vec::new(),
             stopping: false,
             recovery: Recovery::NotNeeded,
             hole: false,
+            limit_told: false,
             overflows: 0,
         }
     }
@@ -109,22 +132,20 @@ impl Worker {
         while !self.stopping {
             let taken = if self.todo.is_empty() { self.inbox.wait(self.deadline()) } else { self.inbox.take() };
             self.take_in(taken);
-            for _ in 0..VISITS_AT_ONCE {
-                let Some(visit) = self.todo.pop_front() else { break };
-                self.visit(visit);
-            }
-            self.flush();
+            self.walk();
+            self.flush(false);
             if self.todo.is_empty() {
                 self.finish_walk();
             }
             self.shared.echo().expire(Instant::now());
             self.publish();
         }
+        self.save();
     }
 
-    /// Events were lost, so neither what is watched nor what was told can be relied on.
+    /// Events were lost, so neither what is watched nor the index can be relied on.
     pub(super) fn lost(&mut self, why: &str) {
-        tracing::warn!(why, "file events were lost");
+        tracing::warn!(why, "file events were lost; everything is compared");
         self.overflows += 1;
         match self.recovery {
             Recovery::NotNeeded => self.recover(),
@@ -134,15 +155,6 @@ impl Worker {
 
     fn take_in(&mut self, taken: Taken) {
         self.stopping |= taken.stop;
-        for command in taken.commands {
-            match command {
-                Command::AddRoot(root) => {
-                    self.starting = true;
-                    self.add_root(root);
-                }
-                Command::RemoveRoot(root) => self.remove_root(&root),
-            }
-        }
         let now = Instant::now();
         for event in taken.events {
             self.intake(event, now);
@@ -150,16 +162,90 @@ impl Worker {
         if taken.lost {
             self.lost("the watcher's own queue was full");
         }
+        for command in taken.commands {
+            match command {
+                Command::AddRoot(root) => {
+                    let history = self.saved.load(&root, &mut self.index);
+                    self.histories.insert(root.clone(), history);
+                    self.starting.push(root.clone());
+                    self.add_root(root);
+                }
+                Command::RemoveRoot(root) => {
+                    self.save_root(&root);
+                    self.histories.remove(&root);
+                    self.saved.release(&root);
+                    self.remove_root(&root);
+                }
+                Command::RootReplaced(root) => {
+                    self.forget(&root);
+                    self.recheck(&root, now);
+                }
+                Command::Hint(path) => self.hint(path, now),
+                Command::Sync(reply) => {
+                    self.sync();
+                    // Who asked may have stopped waiting.
+                    let _ = reply.send(());
+                }
+                Command::Changes(since, reply) => {
+                    self.sync();
+                    let _ = reply.send(self.changes(&since));
+                }
+            }
+        }
+    }
+
+    /// Reports all that has happened up to now.
+    fn sync(&mut self) {
+        let told_by_system = self.source.drain();
+        if told_by_system.is_none() {
+            // The system may still keep something back, but it shows by comparing.
+            for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
+                self.recheck(&root, Instant::now());
+            }
+        }
+        self.poll();
+        for _ in 0..MOST_ROUNDS {
+            self.take_in_events();
+            while self.source.drain() == Some(true) {
+                self.take_in_events();
+            }
+            self.take_in_events();
+            while !self.todo.is_empty() {
+                self.walk();
+            }
+            self.finish_walk();
+            self.flush(true);
+            if self.stopping || (self.todo.is_empty() && self.debouncer.len() == 0) {
+                break;
+            }
+        }
+        self.publish();
+    }
+
+    /// Takes in what waits but commands.
+    fn take_in_events(&mut self) {
+        let taken = self.inbox.take_events();
+        self.take_in(taken);
+    }
+
+    fn changes(&self, since: &Clock) -> ChangesSince {
+        let forgotten = self.index.graves.from;
+        let roots = self.histories.iter().map(|(root, history)| {
+            (root.as_path(), History { from: history.from.max(forgotten), ..*history })
+        });
+        let is_in = |root: &Path, path: &Path| self.rules.root_of(path).is_some_and(|deepest| deepest == root);
+        changes_since(&self.index, roots, is_in, since)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.debouncer.next_deadline().into_iter().chain(self.shared.echo().next_expiry()).min()
+        let echo = self.shared.echo().next_expiry();
+        [self.debouncer.next_deadline(), echo, self.next_poll, self.saved.next()].into_iter().flatten().min()
     }
 
     fn recover(&mut self) {
         self.recovery = Recovery::Running;
-        for (directory, watched) in mem::take(&mut self.directories) {
-            if watched {
+        for (directory, attention) in mem::take(&mut self.directories) {
+            if attention == Attention::Watched {
                 self.source.unwatch(&directory);
             }
         }
@@ -172,86 +258,157 @@ impl Worker {
     }
 
     fn finish_walk(&mut self) {
-        self.starting = false;
-        if mem::take(&mut self.hole) || self.recovery != Recovery::NotNeeded {
-            (self.sink)(FileEventBatch { changes: Vec::new(), rescan: true });
+        for root in mem::take(&mut self.starting) {
+            self.index.drop_unlisted(&root);
+        }
+        if mem::take(&mut self.hole) {
+            (self.sink)(FileEventBatch { rescan: true, ..FileEventBatch::default() });
+        }
+        let is_limited = self.is_limited();
+        if is_limited && !mem::replace(&mut self.limit_told, is_limited) {
+            (self.sink)(FileEventBatch { notice: self.limit_notice(), ..FileEventBatch::default() });
         }
         match mem::replace(&mut self.recovery, Recovery::NotNeeded) {
             Recovery::RunningOutdated => self.recover(),
             Recovery::Running | Recovery::NotNeeded => {}
         }
+        self.set_next_poll();
+        if self.saved.is_due(Instant::now()) {
+            self.save();
+        }
     }
 
-    fn flush(&mut self) {
-        let due = self.debouncer.due(Instant::now());
-        let mut changes = Vec::new();
-        for change in due.directories {
-            let net = settle_directory(change, &mut self.told, &OnDisk);
-            changes.extend(
-                net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
-            );
+    fn set_next_poll(&mut self) {
+        let now = Instant::now();
+        if self.next_poll.is_some_and(|at| at <= now) {
+            self.next_poll = None;
+            self.poll();
+        } else if self.next_poll.is_none() && self.directories.values().any(|known| *known == Attention::Polled) {
+            self.next_poll = Some(now + self.poll_interval);
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.failed.values().any(|failure| *failure == Failure::Limit)
+    }
+
+    fn save(&mut self) {
+        for root in self.histories.keys().cloned().collect::<Vec<_>>() {
+            self.save_root(&root);
+        }
+    }
+
+    fn save_root(&mut self, root: &Path) {
+        let Some(history) = self.histories.get(root).filter(|_| !self.starting.iter().any(|starting| starting == root))
+        else {
+            return;
+        };
+        let is_in = |path: &Path| self.rules.root_of(path).is_some_and(|deepest| deepest == root);
+        self.saved.save(root, history, &self.index, self.max_file_bytes, is_in);
+    }
+
+    /// Reports what is due, or all that waits.
+    fn flush(&mut self, all: bool) {
+        let due = if all { self.debouncer.all(Instant::now()) } else { self.debouncer.due(Instant::now()) };
+        let Due { directories, mut files } = due;
+        let (mut told, mut is_moved) = (Vec::new(), false);
+        for change in directories {
+            let gone = match &change {
+                super::debounce::DirectoryChange::Gone(path) => Some(path.clone()),
+                super::debounce::DirectoryChange::Moved { from, .. } => Some(from.clone()),
+            };
+            let net = settle_directory(change, &mut self.index, &OnDisk);
+            if let Some(root) = gone.filter(|gone| self.rules.is_root(gone)) {
+                // It is known to be empty, so that what comes there again is new.
+                self.index.list(&root, Vec::new(), |_| Look::default());
+            }
+            told.extend(net.tell.into_iter().map(|(path, net)| Told {
+                event: FileChangeEvent { directory: true, ..event(path, net) },
+                end: None,
+            }));
             match net.check {
                 Some(Check::Files(files)) => {
                     for file in files {
                         self.debouncer.push(Change::Suspect(file), Instant::now());
                     }
                 }
-                Some(Check::Below(directory)) => self.recheck(&directory, Instant::now()),
+                Some(Check::Below(directory)) => {
+                    is_moved = true;
+                    self.recheck(&directory, Instant::now());
+                }
                 None => {}
             }
         }
-        for change in due.files {
+        if is_moved {
+            // What changed while a directory was on its way is told with it.
+            while !self.todo.is_empty() && !self.stopping {
+                self.walk();
+            }
+            files.extend(self.debouncer.suspects());
+        }
+        for change in files {
             // Hashing takes its time, during which the queue must not fill.
-            let taken = self.inbox.take();
-            self.take_in(taken);
+            self.take_in_events();
             if self.stopping {
                 return;
             }
-            changes.extend(self.settle(change));
-            if changes.len() >= MOST_CHANGES {
-                (self.sink)(FileEventBatch { changes: mem::take(&mut changes), rescan: false });
+            told.extend(self.settle(change));
+            if told.len() >= MOST_CHANGES {
+                self.tell(mem::take(&mut told));
             }
         }
+        self.tell(told);
+    }
+
+    fn tell(&self, told: Vec<Told>) {
+        let changes = pair_renames(told);
         if !changes.is_empty() {
-            (self.sink)(FileEventBatch { changes, rescan: false });
+            (self.sink)(FileEventBatch { changes, ..FileEventBatch::default() });
         }
     }
 
-    fn settle(&mut self, change: FileChange) -> Option<FileChangeEvent> {
+    fn settle(&mut self, change: FileChange) -> Option<Told> {
         // Its root may have gone since.
         self.rules.root_of(&change.path)?;
         self.hear_of_own(&change.path);
         if let Some(from) = &change.from {
             self.hear_of_own(from);
         }
+        let before = self.index.look(&change.path).copied();
+        if let (None, Some(before)) = (&change.from, before) {
+            let now = probe::glance(&change.path);
+            if let Some(now) = now.filter(|now| before.is_same(now) == Some(true)) {
+                self.index.insert(&change.path, Look { content: before.content, ..now }, false);
+                return None;
+            }
+        }
         let landed = self.shared.echo().landed(&change.path);
-        let needs_hash = change.touched || self.told.knows(&change.path) != Some(true);
-        let found = if needs_hash {
-            probe::look(&change.path, self.max_file_bytes)
-        } else if probe::is_file(&change.path) {
-            Found::File(None)
-        } else {
-            Found::NoFile
-        };
-        let own = needs_hash && self.shared.echo().is_own(&change.path, found, landed, Instant::now());
-        let net = settle_file(&change, found != Found::NoFile, &mut self.told, &OnDisk)?;
-        let hash = match found {
+        let (found, look) = probe::look(&change.path, self.max_file_bytes);
+        let own = self.shared.echo().is_own(&change.path, found, landed, Instant::now());
+        let net = settle_file(&change, look, &mut self.index, &OnDisk)?;
+        let content_hash = match found {
             Found::File(hash) => hash,
             Found::NoFile => None,
         };
+        let end = match net {
+            Net::Created if !change.touched => look,
+            Net::Deleted if !change.touched => before,
+            _ => None,
+        };
         match net {
             // What we wrote is told by the one who wrote it, but not that the file moved away under our hands.
-            Net::Renamed { from } if own => (!self.is_own_absence(&from)).then(|| event(from, Net::Deleted)),
+            Net::Renamed { from } if own => (!self.is_own_absence(&from))
+                .then(|| Told { event: event(from, Net::Deleted), end: None }),
             _ if own => None,
-            net => Some(FileChangeEvent { content_hash: hash, ..event(change.path, net) }),
+            net => Some(Told { event: FileChangeEvent { content_hash, ..event(change.path, net) }, end }),
         }
     }
 
     /// Counts what requests have told of this path as told.
     fn hear_of_own(&mut self, path: &Path) {
         match self.shared.echo().news(path) {
-            Some(true) => self.told.insert(path),
-            Some(false) => self.told.remove(path),
+            Some(true) => self.index.hear_of(path),
+            Some(false) => self.index.remove(path),
             None => {}
         }
     }
@@ -265,17 +422,20 @@ impl Worker {
     fn publish(&self) {
         let mut status = self.shared.status();
         status.state = match self.backend {
-            _ if self.starting || self.inbox.has_commands() => WatchState::Starting,
+            _ if !self.starting.is_empty() || self.inbox.has_new_root() => WatchState::Starting,
             Backend::Native => WatchState::Watching,
             Backend::Poll => WatchState::Polling,
         };
-        status.watches = self.directories.values().filter(|watched| **watched).count();
+        status.watches = self.directories.values().filter(|known| **known == Attention::Watched).count();
         status.pending = self.debouncer.len();
         status.overflows = self.overflows;
         status.reason = self.reason(status.limit);
     }
 
     fn reason(&self, limit: Option<usize>) -> Option<String> {
+        if let Some(notice) = self.limit_notice_for(limit) {
+            return Some(notice);
+        }
         let (path, failure) = self.failed.first_key_value()?;
         let count = self.failed.len();
         let root = self.rules.root_of(path).unwrap_or_default();
@@ -284,19 +444,61 @@ impl Worker {
             _ => root.file_name().map_or("/".into(), |name| name.to_string_lossy().into_owned()),
         };
         let what = match failure {
-            Failure::Limit => {
-                let now = limit.map(|limit| format!(" (now {limit})")).unwrap_or_default();
-                format!(
-                    "the system allows no more file watches: raise fs.inotify.max_user_watches{now}, \
-                     leave out directories with watch.ignore, or set watch.backend to \"poll\""
-                )
-            }
-            Failure::RootGone => "the workspace root is not there: make it and add it again".into(),
+            Failure::Limit => return None,
+            Failure::RootGone => format!("the workspace root is not there; it is looked for {}", self.every()),
             Failure::Other(message) => format!("{message}: allow reading it, or leave it out with watch.ignore"),
         };
         let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         Some(format!("not watched: {name}{others}; {what}"))
     }
+
+    fn limit_notice(&self) -> Option<String> {
+        let limit = self.shared.status().limit;
+        self.limit_notice_for(limit)
+    }
+
+    fn limit_notice_for(&self, limit: Option<usize>) -> Option<String> {
+        let polled = self.failed.values().filter(|failure| **failure == Failure::Limit).count();
+        if polled == 0 {
+            return None;
+        }
+        let needed = self.directories.len();
+        let allowed = limit.map(|limit| format!(" (now {limit} for all processes of the user)")).unwrap_or_default();
+        Some(format!(
+            "the system allows no more file watches: {polled} of {needed} directories are polled {} instead; raise \
+             fs.inotify.max_user_watches{allowed}, or leave out directories with watch.ignore",
+            self.every()
+        ))
+    }
+
+    fn every(&self) -> String {
+        format!("every {} s", self.poll_interval.as_secs_f32())
+    }
+}
+
+/// Takes files that have gone here and come there, which nobody saw happen, for renamed.
+fn pair_renames(told: Vec<Told>) -> Vec<FileChangeEvent> {
+    let mut gone: std::collections::HashMap<(u64, u64), (Look, PathBuf)> = told
+        .iter()
+        .filter(|told| told.event.kind == FileEventKind::Deleted)
+        .filter_map(|told| told.end.map(|look| ((look.device, look.inode), (look, told.event.path.clone()))))
+        .collect();
+    let mut renamed = std::collections::HashSet::new();
+    let mut changes: Vec<FileChangeEvent> = Vec::with_capacity(told.len());
+    for Told { mut event, end } in told {
+        let look = end.filter(|_| event.kind == FileEventKind::Created);
+        let from = look.and_then(|look| {
+            let (before, _) = gone.get(&(look.device, look.inode))?;
+            before.may_be_renamed(&look).then(|| gone.remove(&(look.device, look.inode)))?
+        });
+        if let Some((_, from)) = from {
+            renamed.insert(from.clone());
+            event = FileChangeEvent { kind: FileEventKind::Renamed, old_path: Some(from), ..event };
+        }
+        changes.push(event);
+    }
+    changes.retain(|change| change.kind != FileEventKind::Deleted || !renamed.contains(&change.path));
+    changes
 }
 
 pub(super) fn event(path: PathBuf, net: Net) -> FileChangeEvent {

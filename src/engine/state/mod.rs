@@ -4,7 +4,6 @@
 //! lock; what nobody holds is taken over by the next start. Where there are no locks (not on Unix), a second process that
 //! starts while another one commits may finish that transaction too.
 
-mod encoding;
 mod record;
 mod recovery;
 mod temporaries;
@@ -164,7 +163,7 @@ fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
 /// Decodes bytes as they are, and as fields behind a right head and checksum.
 #[cfg(fuzzing)]
 pub(crate) fn decode_any(bytes: &[u8]) {
-    use encoding::{Encoder, Kind};
+    use crate::encoding::{Encoder, Kind};
     assert!(Record::decode(bytes).is_err() || bytes.len() > 40);
     for kind in [Kind::Transaction, Kind::Undo] {
         let mut encoder = Encoder::new(kind);

@@ -8,8 +8,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::encoding::{DecodeError, Decoder, Encoder, Kind};
-use crate::{disk::FileStat, hash::ContentHash};
+use crate::{
+    disk::FileStat,
+    encoding::{DecodeError, Decoder, Encoder, Kind},
+    hash::ContentHash,
+};
 
 /// What is needed to finish a transaction after a crash.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::{
     Action, Before, OldFile, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry, UndoLimits, UndoStep,
-    encoding::{DecodeError, Decoder, Encoder, Kind},
 };
 use crate::{
+    encoding::{DecodeError, Decoder, Encoder, Kind},
     disk::{Dir, OsDisk},
     engine::{LockingPolicy, os_locks::OsLocks},
     hash::ContentHash,

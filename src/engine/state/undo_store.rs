@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{
     RecordedPath,
-    encoding::{DecodeError, Decoder, Encoder, Kind},
 };
 use crate::{
+    encoding::{DecodeError, Decoder, Encoder, Kind},
     disk::{Dir, Disk, NewFileAccess, write_all},
     hash::ContentHash,
 };

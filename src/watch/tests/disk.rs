@@ -310,30 +310,37 @@ fn a_root_added_later_is_known_with_all_its_files() {
 }
 
 #[test]
-fn a_root_that_goes_is_told_and_named_as_the_reason() {
-    let field = Field::with(WatchConfig::default(), |dir| fs::create_dir_all(dir.join("in")).unwrap());
+fn a_root_that_goes_is_told_and_named_and_told_again_when_it_is_back() {
+    let config = WatchConfig { poll_interval: Duration::from_millis(20), ..WatchConfig::default() };
+    let field = Field::with(config, |dir| fs::create_dir_all(dir.join("in")).unwrap());
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("a"), "").unwrap();
     field.watcher.add_root(other.path());
     field.wait_until_watching();
     fs::remove_dir_all(other.path()).unwrap();
 
-    let (mut rescan, mut deleted) = (false, false);
-    while !(rescan && deleted) {
-        let batch = field.reports.recv_timeout(LIMIT).unwrap();
-        rescan |= batch.rescan;
-        deleted |=
-            batch.changes.iter().any(|c| c.kind == FileEventKind::Deleted && c.directory && c.path == other.path());
-    }
+    let batch = field.reports.recv_timeout(LIMIT).unwrap();
+    let [change] = &batch.changes[..] else { panic!("{batch:?}") };
+    assert!(!batch.rescan && change.directory && change.kind == FileEventKind::Deleted && change.path == other.path());
     assert!(field.watcher.status().reason.is_some_and(|reason| reason.contains("root is not there")));
+
+    fs::create_dir_all(other.path().join("d")).unwrap();
+    fs::write(other.path().join("d/b"), "").unwrap();
+    let batch = field.reports.recv_timeout(LIMIT).unwrap();
+    let [change] = &batch.changes[..] else { panic!("{batch:?}") };
+    assert!(change.kind == FileEventKind::Created && change.path == other.path().join("d/b"));
+    until("the reason has gone", || field.watcher.status().reason.is_none());
 }
 
 #[test]
-fn a_root_that_is_not_there_is_told_at_once() {
-    let field = Field::new();
-    field.watcher.add_root(&field.path("missing"));
-    assert!(field.reports.recv_timeout(LIMIT).unwrap().rescan);
-    until("the reason is named", || field.watcher.status().reason.is_some_and(|reason| reason.contains("missing")));
+fn a_root_that_is_not_there_is_named_and_looked_for() {
+    let config = WatchConfig { poll_interval: Duration::from_millis(20), ..WatchConfig::default() };
+    let field = Field::with(config, |_| {});
+    field.watcher.add_root(&field.path("missing/inner"));
+    until("the reason is named", || field.watcher.status().reason.is_some_and(|reason| reason.contains("inner")));
+    field.mkdir("missing/inner");
+    field.write("missing/inner/a", "");
+    assert_eq!(field.reports_until("missing/inner/a"), [""; 0]);
 }
 
 #[test]

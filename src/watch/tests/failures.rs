@@ -7,6 +7,7 @@ use std::{
         Arc,
         mpsc::{self, Receiver},
     },
+    time::Duration,
 };
 
 use notify::{Config, ErrorKind, EventHandler, RecursiveMode};
@@ -16,64 +17,77 @@ use super::{LIMIT, describe, until};
 use crate::{
     events::FileEventBatch,
     watch::{
-        WatchConfig, WatchState, Watcher,
+        BarrierError, WatchConfig, WatchState, Watcher,
         inbox::{Command, Inbox, Raw},
         source::Source,
     },
 };
 
 #[test]
-fn a_full_queue_leads_to_a_rescan_and_what_waits_is_still_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let inbox = Arc::new(Inbox::new(4));
-    inbox.command(Command::AddRoot(dir.path().to_path_buf()));
-    for number in 0..10 {
-        let path = dir.path().join(format!("f{number}"));
-        fs::write(&path, "").unwrap();
-        inbox.event(Raw::Created(path));
+fn what_a_full_queue_has_lost_is_found_by_comparing() {
+    let stage = Stage::with_capacity(4);
+    let paths: Vec<_> = (0..10).map(|number| stage.path(&format!("f{number}"))).collect();
+    for path in &paths {
+        fs::write(path, "").unwrap();
     }
-    let stage = Stage::start(WatchConfig::default(), Refusal::Nothing, dir, inbox);
-    assert_eq!(stage.next(), ["rescan"]);
-    assert_eq!(stage.next(), ["modified f0", "modified f1", "modified f2", "modified f3"]);
+    stage.inbox.events(paths.iter().cloned().map(Raw::Created));
+    let mut told = Vec::new();
+    while told.len() < 10 {
+        told.extend(stage.next());
+    }
+    assert_eq!(told, (0..10).map(|number| format!("created f{number}")).collect::<Vec<_>>());
     let status = stage.watcher.status();
     assert_eq!((status.overflows, status.dropped), (1, 6));
 }
 
 #[test]
-fn events_lost_by_the_system_lead_to_a_rescan_that_finds_what_came_and_went() {
+fn what_the_system_has_lost_is_found_by_comparing() {
     let stage = Stage::new(Refusal::Nothing);
-    fs::write(stage.path("told"), "").unwrap();
-    stage.inbox.event(Raw::Created(stage.path("told")));
-    assert_eq!(stage.next(), ["created told"]);
+    fs::write(stage.path("gone"), "").unwrap();
+    fs::write(stage.path("written"), "").unwrap();
+    stage.inbox.events([Raw::Created(stage.path("gone")), Raw::Created(stage.path("written"))]);
+    assert_eq!(stage.next(), ["created gone", "created written"]);
 
-    fs::remove_file(stage.path("told")).unwrap();
+    fs::remove_file(stage.path("gone")).unwrap();
+    fs::write(stage.path("written"), "more").unwrap();
     fs::create_dir(stage.path("d")).unwrap();
     fs::write(stage.path("d/new"), "").unwrap();
     stage.inbox.event(Raw::Lost("as a test".into()));
-    assert_eq!(stage.next(), ["rescan"]);
-    assert_eq!(stage.next(), ["created d/new", "deleted told"]);
+    assert_eq!(stage.next(), ["created d/new", "deleted gone", "modified written"]);
     assert_eq!(stage.watcher.status().overflows, 1);
     until("the new directory is watched", || stage.watcher.status().watches == 2);
 }
 
 #[test]
-fn a_limit_of_watches_is_named_with_its_remedy_and_told_once() {
+fn a_rename_that_nobody_saw_is_known_by_the_file() {
+    let stage = Stage::new(Refusal::Nothing);
+    fs::write(stage.path("a"), "x").unwrap();
+    fs::create_dir(stage.path("d")).unwrap();
+    stage.inbox.events([Raw::Created(stage.path("a")), Raw::Created(stage.path("d"))]);
+    assert_eq!(stage.next(), ["created a"]);
+    fs::rename(stage.path("a"), stage.path("d/b")).unwrap();
+    stage.watcher.sync(LIMIT).unwrap();
+    assert_eq!(stage.next(), ["renamed a -> d/b"]);
+}
+
+#[test]
+fn above_the_limit_of_watches_the_rest_is_polled_and_the_user_is_told_once() {
     let stage = Stage::prepared(Refusal::AfterOne(|| ErrorKind::MaxFilesWatch), |dir| {
         for name in ["a", "b", "c"] {
             fs::create_dir(dir.join(name)).unwrap();
         }
     });
-    assert_eq!(stage.next(), ["rescan"]);
+    let batch = stage.reports.recv_timeout(LIMIT).unwrap();
+    assert!(!batch.rescan && batch.changes.is_empty());
+    let notice = batch.notice.unwrap();
+    assert!(notice.contains("3 of 4 directories are polled") && notice.contains("max_user_watches"), "{notice}");
     let status = stage.watcher.status();
-    let reason = status.reason.unwrap();
-    assert!(reason.contains("fs.inotify.max_user_watches") && reason.contains("a and 2 more"), "{reason}");
-    assert!(!reason.contains(stage.dir.path().to_str().unwrap()), "no absolute paths: {reason}");
-    assert_eq!((status.state, status.watches), (WatchState::Watching, 1));
+    assert_eq!((status.state, status.watches, status.reason), (WatchState::Watching, 1, Some(notice)));
     assert_eq!(status.limit.is_some(), cfg!(target_os = "linux"));
 
-    fs::write(stage.path("last"), "").unwrap();
-    stage.inbox.event(Raw::Created(stage.path("last")));
-    assert_eq!(stage.next(), ["created last"], "the rescan is asked for once");
+    // Nobody tells of it.
+    fs::write(stage.path("b/new"), "").unwrap();
+    assert_eq!(stage.next(), ["created b/new"]);
 }
 
 #[test]
@@ -92,22 +106,43 @@ fn a_directory_that_may_not_be_read_is_named_until_it_has_gone() {
 }
 
 #[test]
-fn a_path_that_fails_again_and_again_asks_for_one_rescan() {
+fn a_hint_is_enough_to_find_a_change() {
     let stage = Stage::new(Refusal::Nothing);
-    let mut lines = Vec::new();
-    for _ in 0..3 {
-        stage.inbox.event(Raw::Failed { path: stage.path("x"), message: "broken".into() });
-        fs::write(stage.path("y"), "").unwrap();
-        stage.inbox.event(Raw::Modified(stage.path("y")));
-        // Each failure gets a turn of its own.
-        while lines.last().is_none_or(|line: &String| !line.ends_with(" y")) {
-            lines.extend(stage.next());
-        }
-        lines.push("turn".into());
+    fs::create_dir(stage.path("d")).unwrap();
+    for name in ["a", "d/b", "d/c"] {
+        fs::write(stage.path(name), "").unwrap();
     }
-    assert_eq!(lines, ["rescan", "created y", "turn", "modified y", "turn", "modified y", "turn"]);
-    assert_eq!(stage.watcher.status().overflows, 1);
-    assert!(stage.watcher.status().reason.is_some_and(|reason| reason.contains("broken")));
+    stage.watcher.hint(&stage.path("a"));
+    assert_eq!(stage.next(), ["created a"]);
+    stage.watcher.hint(&stage.path("d"));
+    assert_eq!(stage.next(), ["created d/b", "created d/c"]);
+    stage.watcher.hint(&stage.path("d/c"));
+    stage.watcher.hint(&stage.path("../elsewhere"));
+    fs::remove_file(stage.path("a")).unwrap();
+    stage.watcher.hint(&stage.path("a"));
+    assert_eq!(stage.next(), ["deleted a"], "what has not changed is not told");
+}
+
+#[test]
+fn an_unmounted_directory_is_compared() {
+    let stage = Stage::new(Refusal::Nothing);
+    fs::create_dir(stage.path("d")).unwrap();
+    fs::write(stage.path("d/a"), "").unwrap();
+    stage.inbox.event(Raw::Created(stage.path("d")));
+    assert_eq!(stage.next(), ["created d/a"]);
+    fs::remove_file(stage.path("d/a")).unwrap();
+    stage.inbox.event(Raw::Unmounted(stage.path("d")));
+    assert_eq!(stage.next(), ["deleted d/a"]);
+}
+
+#[test]
+fn a_barrier_that_takes_too_long_or_comes_too_late_is_an_error() {
+    let stage = Stage::new(Refusal::Nothing);
+    assert_eq!(stage.watcher.sync(Duration::ZERO), Err(BarrierError::TooLong(Duration::ZERO)));
+    assert_eq!(stage.watcher.sync(LIMIT), Ok(()));
+    stage.inbox.stop();
+    until("the watcher is off", || stage.watcher.status().state == WatchState::Off);
+    assert_eq!(stage.watcher.sync(LIMIT), Err(BarrierError::Off));
 }
 
 #[test]
@@ -142,10 +177,18 @@ impl Stage {
         prepare(dir.path());
         let inbox = Arc::new(Inbox::new(100));
         inbox.command(Command::AddRoot(dir.path().to_path_buf()));
-        Self::start(WatchConfig::default(), refusal, dir, inbox)
+        Self::start(refusal, dir, inbox)
     }
 
-    fn start(config: WatchConfig, refusal: Refusal, dir: TempDir, inbox: Arc<Inbox>) -> Self {
+    fn with_capacity(capacity: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = Arc::new(Inbox::new(capacity));
+        inbox.command(Command::AddRoot(dir.path().to_path_buf()));
+        Self::start(Refusal::Nothing, dir, inbox)
+    }
+
+    fn start(refusal: Refusal, dir: TempDir, inbox: Arc<Inbox>) -> Self {
+        let config = WatchConfig { poll_interval: Duration::from_millis(50), ..WatchConfig::default() };
         let source = Source::of(Box::new(Stub { refusal, watches: 0 }));
         let (sender, reports) = mpsc::channel();
         let sink = Box::new(move |batch| drop(sender.send(batch)));

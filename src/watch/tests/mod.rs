@@ -25,7 +25,7 @@ use crate::events::{FileChangeEvent, FileEventKind};
 /// Far longer than anything here takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn describe(change: &FileChangeEvent, root: &Path) -> String {
+pub fn describe(change: &FileChangeEvent, root: &Path) -> String {
     let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
     let kind = format!("{:?}", change.kind).to_lowercase();
     let directory = if change.directory { " directory" } else { "" };
@@ -58,7 +58,7 @@ impl<C> Picture<C> {
             (FileEventKind::Renamed, true) => {
                 let old = old_path.as_deref().ok_or("renamed from nowhere")?;
                 for (file, content) in std::mem::take(&mut self.files) {
-                    let moved = if file == old { None } else { super::told::rebase(&file, old, path) };
+                    let moved = if file == old { None } else { super::index::rebase(&file, old, path) };
                     let file = moved.unwrap_or(file);
                     self.files.insert(file, content);
                 }

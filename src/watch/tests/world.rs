@@ -12,14 +12,14 @@ use crate::{
     watch::{
         debounce::{Change, Debouncer},
         settle::{Check, Disk, settle_directory, settle_file},
-        told::{Told, rebase},
+        index::{Index, Look, rebase},
         worker::event,
     },
 };
 
 pub struct World {
     pub disk: Files,
-    pub told: Told,
+    pub index: Index,
     debouncer: Debouncer,
     start: Instant,
 }
@@ -47,7 +47,7 @@ impl World {
     pub fn new() -> Self {
         Self {
             disk: Files::default(),
-            told: Told::default(),
+            index: Index::default(),
             debouncer: Debouncer::new(Duration::from_millis(50)),
             start: Instant::now(),
         }
@@ -68,7 +68,7 @@ impl World {
         let due = self.debouncer.due(self.start + Duration::from_millis(millis));
         let mut reports = Vec::new();
         for change in due.directories {
-            let net = settle_directory(change, &mut self.told, &self.disk);
+            let net = settle_directory(change, &mut self.index, &self.disk);
             reports.extend(
                 net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
             );
@@ -76,14 +76,14 @@ impl World {
                 Some(Check::Files(files)) => files,
                 Some(Check::Below(directory)) => {
                     let there = self.disk.0.keys().filter(|file| file.starts_with(&directory)).cloned();
-                    self.told.files_below(&directory).into_iter().chain(there).collect()
+                    self.index.files_below(&directory).into_iter().chain(there).collect()
                 }
                 None => Vec::new(),
             };
             suspects.into_iter().for_each(|file| self.deliver(Change::Suspect(file), millis));
         }
         for change in due.files {
-            let net = settle_file(&change, self.disk.is_file(&change.path), &mut self.told, &self.disk);
+            let net = settle_file(&change, self.disk.look(&change.path), &mut self.index, &self.disk);
             reports.extend(net.map(|net| event(change.path, net)));
         }
         reports
@@ -91,6 +91,12 @@ impl World {
 }
 
 impl Files {
+    /// How a file looks that was written last by this operation.
+    pub fn look(&self, path: &Path) -> Option<Look> {
+        let number = *self.0.get(path)?;
+        Some(Look { inode: number as u64 + 1, size: number as u64 + 1, settled: true, ..Look::default() })
+    }
+
     /// Does it and returns the events it makes; nothing happens if it cannot be done.
     pub fn operate(&mut self, operation: Operation, number: usize) -> Vec<Change> {
         match operation {

@@ -15,17 +15,18 @@ const CHECKSUM_BYTES: usize = 32;
 
 /// What a file is for; a record is never taken for something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Transaction = b'T' as isize,
     Undo = b'U' as isize,
+    Index = b'I' as isize,
 }
 
-/// Both kinds change their version together.
+/// All kinds change their version together.
 const VERSION: u32 = 1;
 
 /// Why a file cannot be read; nothing of it is used then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     #[error("it is torn or damaged")]
     Torn,
     #[error("it was written by a newer version, in format {0}")]
@@ -33,7 +34,7 @@ pub(super) enum DecodeError {
 }
 
 /// Writes fields one behind the other.
-pub(super) struct Encoder(Vec<u8>);
+pub(crate) struct Encoder(Vec<u8>);
 
 impl Encoder {
     pub fn new(kind: Kind) -> Self {
@@ -97,7 +98,7 @@ impl Encoder {
 }
 
 /// Reads what an [`Encoder`] has written; every way in which the bytes may be wrong is an error.
-pub(super) struct Decoder<'a>(&'a [u8]);
+pub(crate) struct Decoder<'a>(&'a [u8]);
 
 impl<'a> Decoder<'a> {
     pub fn new(bytes: &'a [u8], kind: Kind) -> Result<Self, DecodeError> {
@@ -194,22 +195,22 @@ impl<'a> Decoder<'a> {
 }
 
 #[cfg(unix)]
-pub(super) fn os_bytes(name: &OsStr) -> Vec<u8> {
+pub(crate) fn os_bytes(name: &OsStr) -> Vec<u8> {
     std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec()
 }
 
 #[cfg(unix)]
-pub(super) fn os_string(bytes: &[u8]) -> Result<OsString, DecodeError> {
+pub(crate) fn os_string(bytes: &[u8]) -> Result<OsString, DecodeError> {
     Ok(std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec()))
 }
 
 /// Names that are no Unicode are not found again.
 #[cfg(not(unix))]
-pub(super) fn os_bytes(name: &OsStr) -> Vec<u8> {
+pub(crate) fn os_bytes(name: &OsStr) -> Vec<u8> {
     name.to_string_lossy().into_owned().into_bytes()
 }
 
 #[cfg(not(unix))]
-pub(super) fn os_string(bytes: &[u8]) -> Result<OsString, DecodeError> {
+pub(crate) fn os_string(bytes: &[u8]) -> Result<OsString, DecodeError> {
     String::from_utf8(bytes.to_vec()).map(OsString::from).map_err(|_| DecodeError::Torn)
 }

@@ -1,0 +1,402 @@
+//! What subscribers believe to be there: every file that was found at the start or reported since, and how it looked.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    ops::Bound,
+    path::{Path, PathBuf},
+};
+
+use super::history::Graves;
+
+/// The picture of the tree that the reports so far add up to.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    directories: BTreeMap<PathBuf, Directory>,
+    /// Counts changes; each file says at which it came and changed last.
+    pub(super) tick: u64,
+    pub(super) graves: Graves,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    /// All its files are known; otherwise it has not been listed yet.
+    complete: bool,
+    /// Its files were saved at this tick, by a process that was here before.
+    saved: Option<u64>,
+    files: BTreeMap<Box<OsStr>, Entry>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub look: Look,
+    /// When it came, and when it changed last.
+    pub born: u64,
+    pub changed: u64,
+}
+
+/// How a file looked; nothing but zeros where it was only heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Look {
+    pub device: u64,
+    pub inode: u64,
+    pub size: u64,
+    /// In nanoseconds since the epoch.
+    pub modified: i64,
+    pub status_changed: i64,
+    /// The beginning of its content's hash; 0 where it is not known.
+    pub content: u64,
+    /// It had been at rest for so long that a later change must show in its times.
+    pub settled: bool,
+}
+
+impl Look {
+    /// Whether the file that looked so has the same content if it looks like `now`; `None` if only its content can tell.
+    pub fn is_same(&self, now: &Self) -> Option<bool> {
+        if *self == Self::default() {
+            return Some(*now == Self::default());
+        }
+        if self.content != 0 && now.content != 0 {
+            return Some(self.content == now.content && self.size == now.size);
+        }
+        let fields = |look: &Self| (look.device, look.inode, look.size, look.modified, look.status_changed);
+        match fields(self) == fields(now) {
+            true if self.settled => Some(true),
+            true => None,
+            false => Some(false),
+        }
+    }
+
+    /// Whether it may be the same file under another name, which a rename does not show otherwise.
+    pub fn may_be_renamed(&self, now: &Self) -> bool {
+        let fields = |look: &Self| (look.device, look.inode, look.size, look.modified);
+        self.inode != 0 && fields(self) == fields(now)
+    }
+}
+
+impl Index {
+    /// Says that a directory exists whose files are not known yet.
+    pub fn announce(&mut self, directory: &Path) {
+        self.directories.entry(directory.to_path_buf()).or_default();
+    }
+
+    /// Fills in the files of a directory, unless they are known already. What differs from what was saved of it counts
+    /// as changed at this moment; `content` looks at those whose times do not say it.
+    pub fn list(&mut self, directory: &Path, files: Vec<(OsString, Look)>, content: impl Fn(&Path) -> Look) {
+        let known = self.directories.entry(directory.to_path_buf()).or_default();
+        if known.complete {
+            return;
+        }
+        known.complete = true;
+        let Some(saved) = known.saved.take() else {
+            let entry = |look| Entry { look, born: self.tick, changed: self.tick };
+            for (name, look) in files {
+                known.files.entry(name.into_boxed_os_str()).or_insert_with(|| entry(look));
+            }
+            return;
+        };
+        let mut gone = std::mem::take(&mut known.files);
+        let mut here = BTreeMap::new();
+        for (name, mut look) in files {
+            let before = gone.remove(name.as_os_str());
+            let entry = match before {
+                Some(before) => {
+                    let same = before.look.is_same(&look).unwrap_or_else(|| {
+                        look = content(&directory.join(&name));
+                        before.look.is_same(&look).unwrap_or(false)
+                    });
+                    if !same {
+                        self.tick += 1;
+                    }
+                    let content = if same && look.content == 0 { before.look.content } else { look.content };
+                    Entry { look: Look { content, ..look }, changed: if same { before.changed } else { self.tick }, ..before }
+                }
+                None => {
+                    self.tick += 1;
+                    Entry { look, born: self.tick, changed: self.tick }
+                }
+            };
+            here.insert(name.into_boxed_os_str(), entry);
+        }
+        for (name, entry) in gone {
+            if entry.changed > saved {
+                // Reported since; if it has gone again, that is told too.
+                here.insert(name, entry);
+            } else {
+                self.tick += 1;
+                self.graves.dig(directory.join(&*name), entry.born, self.tick);
+            }
+        }
+        known.files = here;
+    }
+
+    /// Whether the directory was announced, but its files are not known yet.
+    pub fn awaits_listing(&self, directory: &Path) -> bool {
+        self.directories.get(directory).is_some_and(|known| !known.complete)
+    }
+
+    /// Whether anything is known of a directory.
+    pub fn lists(&self, directory: &Path) -> bool {
+        self.directories.contains_key(directory)
+    }
+
+    /// Whether subscribers believe this file to be there; `None` if they were never told what is in its directory.
+    pub fn knows(&self, file: &Path) -> Option<bool> {
+        let (parent, name) = (file.parent()?, file.file_name()?);
+        match self.directories.get(parent) {
+            Some(directory) if directory.files.contains_key(name) => Some(true),
+            Some(directory) => directory.complete.then_some(false),
+            // A directory that is not listed where all of its parent's are did not exist.
+            None => self.nearest(parent)?.complete.then_some(false),
+        }
+    }
+
+    /// How this file looked last.
+    pub fn look(&self, file: &Path) -> Option<&Look> {
+        self.entry(file).map(|entry| &entry.look)
+    }
+
+    /// Takes in how a file looks now; `is_change` unless only its look has changed.
+    pub fn insert(&mut self, file: &Path, look: Look, is_change: bool) {
+        let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return };
+        let complete = self.nearest(parent).is_some_and(|directory| directory.complete);
+        let directory = self
+            .directories
+            .entry(parent.to_path_buf())
+            .or_insert_with(|| Directory { complete, ..Directory::default() });
+        match directory.files.get_mut(name) {
+            Some(entry) => {
+                if is_change {
+                    self.tick += 1;
+                    entry.changed = self.tick;
+                }
+                entry.look = look;
+            }
+            None => {
+                self.tick += 1;
+                directory.files.insert(name.into(), Entry { look, born: self.tick, changed: self.tick });
+            }
+        }
+    }
+
+    /// Counts a file that somebody has told of as there.
+    pub fn hear_of(&mut self, file: &Path) {
+        let look = self.look(file).copied().unwrap_or_default();
+        self.insert(file, look, true);
+    }
+
+    pub fn remove(&mut self, file: &Path) {
+        let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return };
+        let removed = self.directories.get_mut(parent).and_then(|directory| directory.files.remove(name));
+        if let Some(entry) = removed {
+            self.tick += 1;
+            self.graves.dig(file.to_path_buf(), entry.born, self.tick);
+        }
+    }
+
+    /// Removes a directory and all below it; `true` if there were any files in it.
+    pub fn remove_directory(&mut self, directory: &Path) -> bool {
+        let mut any = false;
+        for (path, removed) in remove_below(&mut self.directories, directory) {
+            for (name, entry) in removed.files {
+                any = true;
+                self.tick += 1;
+                self.graves.dig(path.join(&*name), entry.born, self.tick);
+            }
+        }
+        any
+    }
+
+    /// Forgets a directory and all below it, which nobody asks about any more.
+    pub fn forget_directory(&mut self, directory: &Path) {
+        remove_below(&mut self.directories, directory);
+        self.graves.forget_below(directory);
+    }
+
+    /// Moves a directory and all below it; `true` if there were any files in it. Nothing may be known of the new place.
+    pub fn move_directory(&mut self, from: &Path, to: &Path) -> bool {
+        let mut any = false;
+        for (path, mut moved) in remove_below(&mut self.directories, from) {
+            let there = rebase(&path, from, to).unwrap_or_else(|| path.clone());
+            for (name, entry) in &mut moved.files {
+                any = true;
+                self.tick += 1;
+                self.graves.dig(path.join(&**name), entry.born, self.tick);
+                (entry.born, entry.changed) = (self.tick, self.tick);
+            }
+            self.directories.insert(there, moved);
+        }
+        any
+    }
+
+    pub fn files_in(&self, directory: &Path) -> impl Iterator<Item = (&OsStr, &Entry)> {
+        let files = self.directories.get(directory).map(|known| &known.files);
+        files.into_iter().flatten().map(|(name, entry)| (&**name, entry))
+    }
+
+    /// The directories that anything is known of, from this one downwards.
+    pub fn directories_below(&self, directory: &Path) -> Vec<PathBuf> {
+        below(&self.directories, directory).map(|(path, _)| path.clone()).collect()
+    }
+
+    pub fn files_below(&self, directory: &Path) -> Vec<PathBuf> {
+        self.entries_below(directory).map(|(path, name, _)| path.join(name)).collect()
+    }
+
+    /// All files below a directory: the directory each lies in, its name, and what is known of it.
+    pub fn entries_below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = (&'a Path, &'a OsStr, &'a Entry)> {
+        below(&self.directories, directory)
+            .flat_map(|(path, known)| known.files.iter().map(move |(name, entry)| (path.as_path(), &**name, entry)))
+    }
+
+    /// Takes in a file that was saved by a process before this one.
+    pub fn restore(&mut self, directory: &Path, name: OsString, entry: Entry, saved: u64) {
+        let known = self.directories.entry(directory.to_path_buf()).or_default();
+        known.saved = Some(saved);
+        known.files.insert(name.into_boxed_os_str(), entry);
+    }
+
+    /// Buries what was saved in directories that are not there any more.
+    pub fn drop_unlisted(&mut self, root: &Path) {
+        let unlisted = below(&self.directories, root)
+            .filter(|(_, known)| !known.complete && known.saved.is_some())
+            .map(|(path, _)| path.clone())
+            .collect::<Vec<_>>();
+        for path in unlisted {
+            let Some(known) = self.directories.remove(&path) else { continue };
+            for (name, entry) in known.files {
+                self.tick += 1;
+                self.graves.dig(path.join(&*name), entry.born, self.tick);
+            }
+        }
+    }
+
+    fn entry(&self, file: &Path) -> Option<&Entry> {
+        self.directories.get(file.parent()?)?.files.get(file.file_name()?)
+    }
+
+    fn nearest(&self, directory: &Path) -> Option<&Directory> {
+        directory.ancestors().find_map(|dir| self.directories.get(dir))
+    }
+}
+
+/// The same path after `from` has become `to`; `None` if it does not lie there.
+pub(super) fn rebase(path: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix(from).ok()?;
+    // Joining nothing would add a separator.
+    Some(if rest.as_os_str().is_empty() { to.to_path_buf() } else { to.join(rest) })
+}
+
+/// Takes out this directory and all below it.
+pub(super) fn remove_below<T>(map: &mut BTreeMap<PathBuf, T>, directory: &Path) -> Vec<(PathBuf, T)> {
+    let paths = below(map, directory).map(|(path, _)| path.clone()).collect::<Vec<_>>();
+    paths.into_iter().filter_map(|path| map.remove_entry(&path)).collect()
+}
+
+// Paths are ordered by their components, so a directory and all below it stand next to each other.
+pub(super) fn below<'a, T>(
+    map: &'a BTreeMap<PathBuf, T>,
+    directory: &'a Path,
+) -> impl Iterator<Item = (&'a PathBuf, &'a T)> {
+    map.range::<Path, _>((Bound::Included(directory), Bound::Unbounded))
+        .take_while(move |(path, _)| path.starts_with(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_to_be_absent_only_where_the_directory_was_listed() {
+        let mut index = Index::default();
+        assert_eq!(index.knows(Path::new("/r/a")), None);
+        index.announce(Path::new("/r/unlisted"));
+        list(&mut index, "/r", &["a"]);
+        for (path, known) in [
+            ("/r/a", Some(true)),
+            ("/r/b", Some(false)),
+            ("/r/new/deep/b", Some(false)),
+            ("/r/unlisted/b", None),
+            ("/r/unlisted/deep/b", None),
+            ("/elsewhere/a", None),
+        ] {
+            assert_eq!(index.knows(Path::new(path)), known, "{path}");
+        }
+    }
+
+    #[test]
+    fn listing_again_does_not_overwrite_what_was_told() {
+        let mut index = Index::default();
+        list(&mut index, "/r", &["a"]);
+        list(&mut index, "/r", &["a", "not told yet"]);
+        assert_eq!(index.knows(Path::new("/r/not told yet")), Some(false));
+    }
+
+    #[test]
+    fn a_directory_moves_and_goes_with_all_below_it_and_nothing_beside_it() {
+        let mut index = Index::default();
+        list(&mut index, "/r", &[]);
+        for file in ["/r/d/a", "/r/d/deep/b", "/r/d-evil/c", "/r/d.x"] {
+            index.insert(Path::new(file), look(1), true);
+        }
+        assert!(index.move_directory(Path::new("/r/d"), Path::new("/r/e")));
+        assert_eq!(index.files_below(Path::new("/r/e")), ["/r/e/a", "/r/e/deep/b"].map(PathBuf::from));
+        assert_eq!(index.knows(Path::new("/r/d/a")), Some(false));
+        assert!(index.remove_directory(Path::new("/r/e")));
+        assert!(!index.remove_directory(Path::new("/r/e")));
+        assert_eq!(index.knows(Path::new("/r/d-evil/c")), Some(true));
+        assert_eq!(index.knows(Path::new("/r/d.x")), Some(true));
+    }
+
+    #[test]
+    fn only_a_file_at_rest_is_the_same_without_a_look_at_its_content() {
+        let rest = Look { settled: true, ..look(1) };
+        let hashed = |content| Look { content, ..look(1) };
+        for (before, now, same) in [
+            (rest, look(1), Some(true)),
+            (look(1), rest, None),
+            (rest, look(2), Some(false)),
+            (rest, Look { inode: 9, ..rest }, Some(false)),
+            (rest, Look { status_changed: 9, ..rest }, Some(false)),
+            (Look::default(), look(1), Some(false)),
+            (Look::default(), Look::default(), Some(true)),
+            (hashed(5), Look { inode: 9, modified: 9, ..hashed(5) }, Some(true)),
+            (hashed(5), Look { size: 9, ..hashed(5) }, Some(false)),
+            (Look { settled: true, ..hashed(5) }, hashed(6), Some(false)),
+        ] {
+            assert_eq!(before.is_same(&now), same, "{before:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_compared_with_what_is_there() {
+        let mut index = Index { tick: 10, ..Index::default() };
+        let entry = |number, settled| Entry { look: Look { settled, content: 7, ..look(number) }, born: 1, changed: 2 };
+        for (name, entry) in [("same", entry(1, true)), ("other", entry(2, true)), ("gone", entry(3, true))] {
+            index.restore(Path::new("/r"), name.into(), entry, 10);
+        }
+        index.restore(Path::new("/r"), "unsure same".into(), entry(4, false), 10);
+        index.restore(Path::new("/r"), "unsure other".into(), entry(5, false), 10);
+        index.restore(Path::new("/r/dir"), "x".into(), entry(6, true), 10);
+        let here = [("same", 1), ("other", 20), ("unsure same", 4), ("unsure other", 5), ("new", 8)];
+        index.list(Path::new("/r"), here.map(|(name, number)| (name.into(), look(number))).into(), |path| {
+            let number = if path.ends_with("unsure same") { 4 } else { 5 };
+            Look { content: if number == 4 { 7 } else { 8 }, ..look(number) }
+        });
+        index.drop_unlisted(Path::new("/r"));
+        let changed = |name: &str| index.entry(&Path::new("/r").join(name)).unwrap().changed > 10;
+        assert!(!changed("same") && !changed("unsure same"));
+        assert!(changed("other") && changed("unsure other") && changed("new"));
+        assert_eq!(index.graves.died_since(10).count(), 2);
+    }
+
+    fn list(index: &mut Index, directory: &str, names: &[&str]) {
+        let files = names.iter().map(|name| (OsString::from(name), look(1))).collect();
+        index.list(Path::new(directory), files, |_| unreachable!("nothing was saved"));
+    }
+
+    fn look(number: u64) -> Look {
+        Look { device: 1, inode: number, size: number, modified: number as i64, status_changed: number as i64, ..Look::default() }
+    }
+}

@@ -1,0 +1,248 @@
+//! The index on disk, so that the next process knows what was there when nobody watched.
+//!
+//! One file for each root in the state directory, written in full and renamed into place. It belongs to the process that
+//! holds its lock; who comes second starts a history of its own that is not saved.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{
+    history::History,
+    index::{Entry, Index, Look},
+    probe,
+};
+use crate::{
+    encoding::{DecodeError, Decoder, Encoder, Kind},
+    engine::try_lock,
+};
+
+/// Where indices are kept, and which of them are ours.
+pub(super) struct Saved {
+    directory: Option<PathBuf>,
+    /// By root: the lock, and the tick at which the index was saved last.
+    owned: BTreeMap<PathBuf, (File, u64)>,
+    next: Option<Instant>,
+}
+
+/// A crash loses no more than what happened in this time: a later start tells it once more.
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Saved {
+    /// Nothing is saved without a state directory.
+    pub fn new(state_dir: Option<PathBuf>) -> Self {
+        Self { directory: state_dir.map(|state| state.join("index")), owned: BTreeMap::new(), next: None }
+    }
+
+    /// Takes over what was saved of a root. What is missing, damaged or somebody else's is no error: the history begins
+    /// anew, and clients are told so.
+    pub fn load(&mut self, root: &Path, index: &mut Index) -> History {
+        let anew = |index: &mut Index| {
+            index.tick += 1;
+            History { id: Uuid::new_v4(), from: index.tick }
+        };
+        let Some(directory) = &self.directory else { return anew(index) };
+        let lock = match lock(directory, root) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => {
+                tracing::info!("another process saves the index of this root");
+                return anew(index);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the index of a root cannot be saved");
+                return anew(index);
+            }
+        };
+        self.next.get_or_insert_with(|| Instant::now() + EVERY);
+        let restored = match fs::read(file_of(directory, root)) {
+            Ok(bytes) => restore(&bytes, root, index).inspect_err(|error| {
+                tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew");
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DecodeError::Torn),
+            Err(error) => {
+                tracing::warn!(%error, "the saved index of a root cannot be read; its history begins anew");
+                Err(DecodeError::Torn)
+            }
+        };
+        let history = restored.unwrap_or_else(|_| anew(index));
+        self.owned.insert(root.to_path_buf(), (lock, 0));
+        history
+    }
+
+    pub fn release(&mut self, root: &Path) {
+        self.owned.remove(root);
+        if self.owned.is_empty() {
+            self.next = None;
+        }
+    }
+
+    /// When it is to be saved next.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.next.is_some_and(|next| next <= now);
+        if is_due {
+            self.next = Some(now + EVERY);
+        }
+        is_due
+    }
+
+    /// Saves what is known of a root, unless it was saved before and nothing has changed.
+    pub fn save(
+        &mut self,
+        root: &Path,
+        history: &History,
+        index: &Index,
+        max_file_bytes: u64,
+        is_in: impl Fn(&Path) -> bool,
+    ) {
+        let Some(directory) = &self.directory else { return };
+        let Some((_, saved)) = self.owned.get_mut(root).filter(|(_, saved)| *saved != index.tick) else { return };
+        let bytes = encode(root, history, index, max_file_bytes, is_in);
+        match write(&file_of(directory, root), &bytes) {
+            Ok(()) => *saved = index.tick,
+            Err(error) => tracing::warn!(%error, "the index of a root could not be saved"),
+        }
+    }
+}
+
+fn encode(
+    root: &Path,
+    history: &History,
+    index: &Index,
+    max_file_bytes: u64,
+    is_in: impl Fn(&Path) -> bool,
+) -> Vec<u8> {
+    let below = |path: &Path| path.strip_prefix(root).map(Path::to_path_buf).unwrap_or_default();
+    let mut to = Encoder::new(Kind::Index);
+    to.path(root);
+    to.uuid(history.id);
+    to.number(index.tick);
+    to.number(history.from.max(index.graves.from));
+    let mut last = None;
+    for (directory, name, entry) in index.entries_below(root).filter(|(directory, ..)| is_in(directory)) {
+        if last != Some(directory) {
+            last = Some(directory);
+            to.tag(DIRECTORY);
+            to.path(&below(directory));
+        }
+        let look = &confirmed(&entry.look, &directory.join(name), max_file_bytes);
+        to.tag(FILE);
+        to.name(name);
+        for number in [look.device, look.inode, look.size, look.modified as u64, look.status_changed as u64, look.content] {
+            to.number(number);
+        }
+        to.tag(look.settled.into());
+        to.number(entry.born);
+        to.number(entry.changed);
+    }
+    for (path, lives) in index.graves.below(root).filter(|(path, _)| is_in(path)) {
+        for (born, died) in lives {
+            to.tag(GRAVE);
+            to.path(&below(path));
+            to.number(*born);
+            to.number(*died);
+        }
+    }
+    to.finish()
+}
+
+const DIRECTORY: u8 = 0;
+const FILE: u8 = 1;
+const GRAVE: u8 = 2;
+
+/// A file that was written in the last moment is saved with its content, since its times may not tell a later change.
+fn confirmed(look: &Look, path: &Path, max_file_bytes: u64) -> Look {
+    if look.settled || look.content != 0 {
+        return *look;
+    }
+    match probe::look(path, max_file_bytes) {
+        (_, Some(now)) if look.is_same(&now) != Some(false) => Look { content: now.content, ..*look },
+        _ => *look,
+    }
+}
+
+fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, DecodeError> {
+    let mut from = Decoder::new(bytes, Kind::Index)?;
+    if from.path()? != root {
+        return Err(DecodeError::Torn);
+    }
+    let (id, tick) = (from.uuid()?, from.number()?);
+    let history = History { id, from: from.number()? };
+    let mut directory = root.to_path_buf();
+    let (mut files, mut graves) = (Vec::new(), Vec::new());
+    from.rest(|from| {
+        match from.tag()? {
+            DIRECTORY => directory = beneath(root, &from.path()?)?,
+            FILE => {
+                let name = from.name()?;
+                let mut number = || from.number();
+                let (device, inode, size) = (number()?, number()?, number()?);
+                let (modified, status_changed) = (number()? as i64, number()? as i64);
+                let content = number()?;
+                let settled = from.tag()? != 0;
+                let look = Look { device, inode, size, modified, status_changed, content, settled };
+                files.push((directory.clone(), name, Entry { look, born: from.number()?, changed: from.number()? }));
+            }
+            GRAVE => graves.push((beneath(root, &from.path()?)?, from.number()?, from.number()?)),
+            _ => return Err(DecodeError::Torn),
+        }
+        Ok(())
+    })?;
+    index.tick = index.tick.max(tick);
+    for (directory, name, entry) in files {
+        index.restore(&directory, name, entry, index.tick);
+    }
+    graves.sort_by_key(|(_, _, died)| *died);
+    for (path, born, died) in graves {
+        index.graves.dig(path, born, died);
+    }
+    Ok(history)
+}
+
+fn beneath(root: &Path, below: &Path) -> Result<PathBuf, DecodeError> {
+    use std::path::Component;
+    if !below.components().all(|component| matches!(component, Component::Normal(_))) {
+        return Err(DecodeError::Torn);
+    }
+    Ok(if below.as_os_str().is_empty() { root.to_path_buf() } else { root.join(below) })
+}
+
+fn file_of(directory: &Path, root: &Path) -> PathBuf {
+    let hash = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
+    directory.join(format!("{}.index", &hash[..32]))
+}
+
+fn lock(directory: &Path, root: &Path) -> io::Result<Option<File>> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)?;
+    let path = file_of(directory, root).with_extension("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    Ok(try_lock(&file)?.then_some(file))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // A full disk is not filled further.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
