@@ -117,6 +117,9 @@ pub enum IoErrorKind {
         "{cause}; somebody wrote to the new content before it was taken back: it is kept beside the file as {kept}"
     )]
     KeptBeside { cause: String, kept: String },
+    /// It is not known whether every change has been reported.
+    #[error("{message}")]
+    NotSynced { message: String, os: &'static str },
     #[error("{0} is not supported")]
     NotSupported(&'static str),
     #[error("{0}")]

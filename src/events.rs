@@ -38,4 +38,7 @@ pub struct FileEventBatch {
     pub rescan: bool,
     /// Something the user should know of how files are watched, once.
     pub notice: Option<String>,
+    /// Everything has been told that had happened before the call of
+    /// [`IoManagerHandle::sync_file_events`](crate::IoManagerHandle::sync_file_events) that returned this number.
+    pub barrier: Option<u64>,
 }

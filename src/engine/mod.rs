@@ -39,10 +39,10 @@ pub use scan::{ChangedFileData, FileData, ScanStatus};
 pub use state::{RecoveryReport, UndoLimits};
 
 pub(crate) use cache::HashCache;
-#[cfg(feature = "watcher")]
-pub(crate) use os_locks::try_lock;
 use locks::FileLocks;
 use os_locks::OsLocks;
+#[cfg(feature = "watcher")]
+pub(crate) use os_locks::try_lock;
 use parallel::Permits;
 use state::StateDir;
 

@@ -6,16 +6,14 @@ use std::{
 };
 
 use super::{Inner, IoManagerHandle, events::EventSender, limits::fd_limit};
+#[cfg(feature = "watcher")]
+use crate::watch::{WatchConfig, WatchError, Watcher};
 use crate::{
     disk::OsDisk,
     engine::{CacheLimits, Engine, EngineConfig, HashCache, LockingPolicy, Observer, UndoLimits},
     error::{IoError, IoErrorKind},
     hash::ContentHash,
     roots::SymlinkPolicy,
-};
-#[cfg(feature = "watcher")]
-use crate::{
-    watch::{WatchConfig, WatchError, Watcher},
 };
 
 /// Settings of a manager; whatever is not set has a default.
@@ -161,9 +159,8 @@ impl IoManagerBuilder {
         };
         let observer: Arc<dyn Observer> = Arc::new(NobodyWatches);
         #[cfg(feature = "watcher")]
-        let observer = watcher.as_ref().map_or(observer, |watcher| {
-            Arc::new(Watching { watcher: Arc::downgrade(watcher) })
-        });
+        let observer =
+            watcher.as_ref().map_or(observer, |watcher| Arc::new(Watching { watcher: Arc::downgrade(watcher) }));
         let engine = Engine::new(EngineConfig {
             symlink_policy: self.symlink_policy,
             // Half of the descriptors are for directories; a file that is written takes two.
@@ -182,6 +179,8 @@ impl IoManagerBuilder {
                 engine,
                 events,
                 #[cfg(feature = "watcher")]
+                max_file_bytes: self.max_file_bytes,
+                #[cfg(feature = "watcher")]
                 watcher: RwLock::new(watcher),
                 open: RwLock::new(true),
             }),
@@ -192,11 +191,7 @@ impl IoManagerBuilder {
 }
 
 #[cfg(feature = "watcher")]
-fn start_watcher(
-    config: WatchConfig,
-    cache: Arc<HashCache>,
-    events: EventSender,
-) -> Result<Arc<Watcher>, IoError> {
+fn start_watcher(config: WatchConfig, cache: Arc<HashCache>, events: EventSender) -> Result<Arc<Watcher>, IoError> {
     let watcher = Watcher::start(config, move |batch| {
         for change in &batch.changes {
             cache.forget(&change.path);

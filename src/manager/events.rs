@@ -5,6 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+#[cfg(feature = "watcher")]
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use tokio::sync::broadcast::{
     self,
     error::{RecvError, TryRecvError},
@@ -23,11 +26,17 @@ const CAPACITY: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct EventSender {
     sender: Arc<Mutex<Option<broadcast::Sender<FileEventBatch>>>>,
+    #[cfg(feature = "watcher")]
+    barriers: Arc<AtomicU64>,
 }
 
 impl EventSender {
     pub fn new() -> Self {
-        Self { sender: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))) }
+        Self {
+            sender: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))),
+            #[cfg(feature = "watcher")]
+            barriers: Arc::default(),
+        }
     }
 
     pub fn send(&self, batch: FileEventBatch) {
@@ -35,6 +44,14 @@ impl EventSender {
             // Without a subscriber there is nobody to tell.
             let _ = sender.send(batch);
         }
+    }
+
+    /// Has a batch follow all that were sent before, and returns the number it has.
+    #[cfg(feature = "watcher")]
+    pub fn send_barrier(&self) -> u64 {
+        let barrier = self.barriers.fetch_add(1, Relaxed) + 1;
+        self.send(FileEventBatch { barrier: Some(barrier), ..FileEventBatch::default() });
+        barrier
     }
 
     pub fn subscribe(&self) -> Option<FileEvents> {

@@ -7,6 +7,8 @@ mod builder;
 mod events;
 mod limits;
 
+#[cfg(feature = "watcher")]
+use std::time::Duration;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -22,8 +24,6 @@ pub use limits::FD_LIMIT_VARIABLE;
 
 use events::EventSender;
 
-#[cfg(feature = "watcher")]
-use crate::watch::{WatchStatus, Watcher};
 use crate::{
     CancelToken,
     engine::{
@@ -33,6 +33,11 @@ use crate::{
     error::{IoError, IoErrorKind, Warning},
     events::FileEventBatch,
     hash::{ContentHash, TrackingHash},
+};
+#[cfg(feature = "watcher")]
+use crate::{
+    events::FileEventKind,
+    watch::{self, BarrierError, ChangesSince, Clock, WatchStatus, Watcher},
 };
 
 /// A way to reach the manager; clones share it. Dropping the last one ends its threads and frees its descriptors.
@@ -44,6 +49,8 @@ pub struct IoManagerHandle {
 struct Inner {
     engine: Engine,
     events: EventSender,
+    #[cfg(feature = "watcher")]
+    max_file_bytes: u64,
     #[cfg(feature = "watcher")]
     watcher: RwLock<Option<Arc<Watcher>>>,
     /// Whether calls are let in; they hold it for reading while they run, so that a shutdown waits for them.
@@ -162,6 +169,26 @@ impl IoManagerHandle {
         self.inner.events.subscribe().ok_or_else(shut_down)
     }
 
+    /// Waits until every change that happened before has been told to all subscribers, and has a batch follow with the
+    /// number returned as its `barrier`. Also waits until the roots added before are watched, at most `limit` in all.
+    ///
+    /// # Errors
+    /// If that takes longer, nothing is watched, or the manager has been shut down.
+    #[cfg(feature = "watcher")]
+    pub async fn sync_file_events(&self, limit: Duration) -> Result<u64, IoError> {
+        self.run(move |inner, _| inner.sync(limit)).await?
+    }
+
+    /// What has changed below the roots since a clock that an earlier answer gave (without one just the clock), also while no process ran if there is
+    /// a state directory; waits as [`Self::sync_file_events`] does.
+    ///
+    /// # Errors
+    /// If that takes longer than `limit`, nothing is watched, or the manager has been shut down.
+    #[cfg(feature = "watcher")]
+    pub async fn changes_since(&self, since: Option<Clock>, limit: Duration) -> Result<ChangesSince, IoError> {
+        self.run(move |inner, cancel| inner.changes(since, limit, cancel)).await?
+    }
+
     /// Waits for the calls that run, then ends the watcher and all subscriptions; later calls are refused.
     pub async fn shutdown(&self) {
         let inner = self.inner.clone();
@@ -236,6 +263,33 @@ impl IoManagerHandle {
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
         self.inner.enter(|inner| inner.undo(origin, new_origin, durability, cancel))?
+    }
+
+    /// See [`Self::sync_file_events`].
+    #[cfg(feature = "watcher")]
+    pub fn sync(&self, limit: Duration) -> Result<u64, IoError> {
+        self.inner.enter(|inner| inner.sync(limit))?
+    }
+
+    /// See [`Self::changes_since`].
+    #[cfg(feature = "watcher")]
+    pub fn changes(
+        &self,
+        since: Option<Clock>,
+        limit: Duration,
+        cancel: &CancelToken,
+    ) -> Result<ChangesSince, IoError> {
+        self.inner.enter(|inner| inner.changes(since, limit, cancel))?
+    }
+
+    /// Has it looked whether something has changed at this path, or below it if it is a directory; not needed, since the
+    /// watcher finds out by itself.
+    ///
+    /// # Errors
+    /// If the manager has been shut down.
+    #[cfg(feature = "watcher")]
+    pub fn hint_change(&self, path: &Path) -> Result<(), IoError> {
+        self.inner.enter(|inner| inner.watcher().iter().for_each(|watcher| watcher.hint(path)))
     }
 
     /// Allows a directory and all beneath it, and watches it if the watcher is enabled.
@@ -324,6 +378,32 @@ impl Inner {
     }
 
     #[cfg(feature = "watcher")]
+    fn sync(&self, limit: Duration) -> Result<u64, IoError> {
+        self.watching()?.sync(limit)?;
+        Ok(self.events.send_barrier())
+    }
+
+    #[cfg(feature = "watcher")]
+    fn changes(&self, since: Option<Clock>, limit: Duration, cancel: &CancelToken) -> Result<ChangesSince, IoError> {
+        let mut answer = self.watching()?.changes(since, limit)?;
+        if !answer.fresh {
+            for change in answer.changes.iter_mut().filter(|change| change.kind != FileEventKind::Deleted) {
+                if cancel.is_cancelled() {
+                    return Err(IoError::new("", IoErrorKind::Cancelled));
+                }
+                change.content_hash = watch::hash_of(&change.path, self.max_file_bytes);
+            }
+        }
+        Ok(answer)
+    }
+
+    #[cfg(feature = "watcher")]
+    fn watching(&self) -> Result<Arc<Watcher>, IoError> {
+        let message = || "watching is turned off: turn it on with watch.enabled".to_owned();
+        self.watcher().ok_or_else(|| IoError::new("", IoErrorKind::NotSynced { message: message(), os: "ENOTSUP" }))
+    }
+
+    #[cfg(feature = "watcher")]
     fn watcher(&self) -> Option<Arc<Watcher>> {
         self.watcher.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -348,6 +428,17 @@ fn write_result(origin: Uuid, file: &FileOutcome) -> Result<WriteResult, IoError
         edits: file.edits.clone(),
         warnings: file.warnings.clone(),
     })
+}
+
+#[cfg(feature = "watcher")]
+impl From<BarrierError> for IoError {
+    fn from(error: BarrierError) -> Self {
+        let os = match error {
+            BarrierError::Off => "ENOTSUP",
+            BarrierError::TooLong(_) => "ETIMEDOUT",
+        };
+        Self::new("", IoErrorKind::NotSynced { message: error.to_string(), os })
+    }
 }
 
 fn shut_down() -> IoError {

@@ -5,6 +5,7 @@
 
 pub mod apply_edits;
 pub mod bounded;
+pub mod changes;
 pub mod document_change;
 pub mod file_changed;
 pub mod initialize;
@@ -13,6 +14,7 @@ pub mod scan;
 pub mod schema;
 pub mod snippets;
 pub mod status;
+pub mod sync;
 pub mod undo;
 pub mod uri;
 pub mod uri_map;

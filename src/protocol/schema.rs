@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Map, Value, json};
 
-use super::{apply_edits, file_changed, initialize, scan, snippets, status, undo};
+use super::{apply_edits, changes, file_changed, initialize, scan, snippets, status, sync, undo};
 
 /// One document: every type under `$defs`, and per method its params and result.
 ///
@@ -48,6 +48,14 @@ fn document(read: &mut SchemaGenerator, written: &mut SchemaGenerator) -> Value 
             (undo::METHOD): {
                 "params": reference::<undo::UndoParams>(read),
                 "result": reference::<undo::UndoResult>(written),
+            },
+            (sync::METHOD): {
+                "params": reference::<sync::SyncParams>(read),
+                "result": reference::<sync::SyncResult>(written),
+            },
+            (changes::METHOD): {
+                "params": reference::<changes::ChangesParams>(read),
+                "result": reference::<changes::ChangesResult>(written),
             },
             (status::METHOD): {
                 "params": reference::<status::StatusParams>(read),

@@ -143,6 +143,7 @@ impl From<&IoErrorKind> for ItemErrorKind {
             IoErrorKind::Cancelled | IoErrorKind::ShutDown => Self::Cancelled,
             IoErrorKind::Os { source, .. } => Self::Io { os: os_name(source) },
             IoErrorKind::NotSupported(_) => Self::Io { os: Some("ENOTSUP") },
+            IoErrorKind::NotSynced { os, .. } => Self::Io { os: Some(os) },
             IoErrorKind::Locked { holder, .. } => Self::Locked { pid: *holder },
             IoErrorKind::AcrossFileSystems => Self::Io { os: Some("EXDEV") },
             IoErrorKind::Unfinished { .. } => Self::Io { os: None },
@@ -264,6 +265,10 @@ mod tests {
             (IoErrorKind::Cancelled, json!({ "kind": "cancelled" })),
             (IoErrorKind::ShutDown, json!({ "kind": "cancelled" })),
             (IoErrorKind::NotSupported("this"), json!({ "kind": "io", "os": "ENOTSUP" })),
+            (
+                IoErrorKind::NotSynced { message: "late".into(), os: "ETIMEDOUT" },
+                json!({ "kind": "io", "os": "ETIMEDOUT" }),
+            ),
             (IoErrorKind::Locked { waited_ms: 9, holder: Some(42) }, json!({ "kind": "locked", "pid": 42 })),
             (IoErrorKind::Locked { waited_ms: 9, holder: None }, json!({ "kind": "locked" })),
             (IoErrorKind::AcrossFileSystems, json!({ "kind": "io", "os": "EXDEV" })),

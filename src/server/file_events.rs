@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::transport::Outbox;
+use serde_json::json;
+
+use super::{sync::Barrier, transport::Outbox};
 use crate::{events::FileEventBatch, manager::FileEvents, protocol::FileChange};
 
 /// Looks again for room for a client that does not read.
@@ -11,30 +13,43 @@ const RETRY: Duration = Duration::from_millis(100);
 const MAX_KEPT: usize = 10_000;
 
 /// Tells the client of changes from outside until the manager ends; own writes are told with their request's response.
-pub(super) async fn forward(mut events: FileEvents, outbox: Arc<Outbox>) {
+pub(super) async fn forward(mut events: FileEvents, outbox: Arc<Outbox>, barrier: Arc<Barrier>) {
     let mut kept = FileEventBatch::default();
     loop {
-        let next = if kept.changes.is_empty() && !kept.rescan {
+        let next = if kept == FileEventBatch::default() {
             events.recv().await
         } else {
             tokio::time::timeout(RETRY, events.recv()).await.unwrap_or(Some(FileEventBatch::default()))
         };
         let Some(batch) = next else { return };
         keep(&mut kept, batch);
-        if kept.changes.is_empty() && !kept.rescan {
+        let changes: Vec<_> = kept.changes.iter().cloned().map(FileChange::from).collect();
+        let is_told = (changes.is_empty() && !kept.rescan) || outbox.try_push_changes(changes, kept.rescan).is_ok();
+        if !is_told {
             continue;
         }
-        let changes = kept.changes.iter().cloned().map(FileChange::from).collect();
-        if outbox.try_push_changes(changes, kept.rescan).is_ok() {
-            kept = FileEventBatch::default();
+        if let Some(notice) = &kept.notice {
+            outbox.push(warning(notice));
         }
+        if let Some(passed) = kept.barrier {
+            barrier.pass(passed, outbox.last_seq());
+        }
+        kept = FileEventBatch::default();
     }
 }
 
 fn keep(kept: &mut FileEventBatch, batch: FileEventBatch) {
     kept.rescan |= batch.rescan;
+    kept.notice = batch.notice.or(kept.notice.take());
+    kept.barrier = batch.barrier.or(kept.barrier);
     kept.changes.extend(batch.changes.into_iter().filter(|change| change.origin.is_none()));
     if kept.changes.len() > MAX_KEPT {
-        *kept = FileEventBatch { rescan: true, ..FileEventBatch::default() };
+        (kept.changes, kept.rescan) = (Vec::new(), true);
     }
+}
+
+/// `window/showMessage` as a warning.
+fn warning(text: &str) -> Vec<u8> {
+    let params = json!({ "type": 2, "message": format!("ploke-io: {text}") });
+    json!({ "jsonrpc": "2.0", "method": "window/showMessage", "params": params }).to_string().into_bytes()
 }

@@ -6,11 +6,11 @@ use std::sync::{
 };
 
 use lsp_types::{
-    ClientCapabilities, DidChangeTextDocumentParams, DidChangeWorkspaceFoldersParams, DidCloseTextDocumentParams,
-    DidOpenTextDocumentParams, DidSaveTextDocumentParams, InitializeParams, InitializeResult, InitializedParams,
-    MessageType, OneOf, PositionEncodingKind, SaveOptions, ServerCapabilities, ServerInfo, SetTraceParams,
-    TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions, TextDocumentSyncSaveOptions, TraceValue,
-    WorkspaceFoldersServerCapabilities, WorkspaceServerCapabilities,
+    ClientCapabilities, DidChangeTextDocumentParams, DidChangeWatchedFilesParams, DidChangeWorkspaceFoldersParams,
+    DidCloseTextDocumentParams, DidOpenTextDocumentParams, DidSaveTextDocumentParams, InitializeParams,
+    InitializeResult, InitializedParams, MessageType, OneOf, PositionEncodingKind, SaveOptions, ServerCapabilities,
+    ServerInfo, SetTraceParams, TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
+    TextDocumentSyncSaveOptions, TraceValue, WorkspaceFoldersServerCapabilities, WorkspaceServerCapabilities,
 };
 use serde_json::json;
 use tower_lsp::{Client, LanguageServer, async_trait, jsonrpc};
@@ -112,6 +112,12 @@ impl LanguageServer for Lifecycle {
     async fn did_change_workspace_folders(&self, params: DidChangeWorkspaceFoldersParams) {
         let Some(session) = self.agreed.session() else { return };
         self.tell(session.change_roots(&params.event.added, &params.event.removed)).await;
+    }
+
+    async fn did_change_watched_files(&self, params: DidChangeWatchedFilesParams) {
+        if let Some(session) = self.agreed.session() {
+            session.hint_changes(&params.changes);
+        }
     }
 
     // Requests read files from disk, so there is nothing to keep of open documents; without these, tower-lsp would

@@ -1,6 +1,8 @@
 //! The sidecar: JSON-RPC over a pair of byte streams, around one I/O manager.
 
 mod apply_edits;
+#[cfg(feature = "watcher")]
+mod changes;
 mod convert;
 mod decode;
 mod edit_request;
@@ -14,6 +16,7 @@ mod scan;
 pub(crate) mod session;
 mod snippets;
 mod status;
+mod sync;
 #[cfg(not(fuzzing))]
 mod transport;
 #[cfg(fuzzing)]

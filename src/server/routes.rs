@@ -14,6 +14,8 @@ use super::{
     status::Status,
     undo::Undo,
 };
+#[cfg(feature = "watcher")]
+use super::{changes::Changes, sync::Sync};
 use crate::protocol::{FileChange, file_changed};
 
 /// The `ploke/*` requests; a new one is one line.
@@ -22,6 +24,10 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::to::<Scan>(),
     Route::to::<ApplyEdits>(),
     Route::to::<Undo>(),
+    #[cfg(feature = "watcher")]
+    Route::to::<Sync>(),
+    #[cfg(feature = "watcher")]
+    Route::to::<Changes>(),
     Route::to::<Status>(),
 ];
 
@@ -36,6 +42,7 @@ pub(crate) const LSP_NOTIFICATIONS: &[&str] = &[
     "textDocument/didChange",
     "textDocument/didSave",
     "textDocument/didClose",
+    "workspace/didChangeWatchedFiles",
     "workspace/didChangeWorkspaceFolders",
 ];
 

@@ -11,7 +11,9 @@ use std::{
 use lsp_types::{InitializeParams, Url, WorkspaceFolder};
 use uuid::Uuid;
 
-use super::{Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError};
+use super::{
+    Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError, sync::Barrier,
+};
 use crate::{
     engine::{CacheLimits, Durability, LockingPolicy, RecoveryReport, UndoLimits},
     error::IoErrorKind,
@@ -36,6 +38,7 @@ pub(crate) struct Session {
     pub started: Instant,
     /// For the user.
     notices: Mutex<Vec<Notice>>,
+    pub barrier: Arc<Barrier>,
     /// From before the first root on, so that nothing is missed.
     events: Mutex<Option<FileEvents>>,
     connection: OnceLock<Connection>,
@@ -80,6 +83,7 @@ impl Session {
             started: Instant::now(),
             notices: Mutex::new(notices),
             events: Mutex::new(Some(events)),
+            barrier: Arc::default(),
             connection: OnceLock::new(),
         })
     }
@@ -87,7 +91,11 @@ impl Session {
     /// Called once, when the answer to `initialize` has been queued: from now on notifications may follow it.
     pub fn connect(&self, connection: Connection) {
         if let Some(events) = self.events.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            connection.runtime.spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
+            connection.runtime.spawn(super::file_events::forward(
+                events,
+                Arc::clone(&connection.outbox),
+                Arc::clone(&self.barrier),
+            ));
         }
         let _ = self.connection.set(connection);
     }
@@ -100,6 +108,18 @@ impl Session {
     /// What the user should know, once.
     pub fn take_notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes what the client has seen change as a second source of hints; it is looked at, not believed.
+    pub fn hint_changes(&self, events: &[lsp_types::FileEvent]) {
+        #[cfg(feature = "watcher")]
+        for path in events.iter().filter_map(|event| event.uri.to_file_path().ok()) {
+            if let Err(error) = self.manager.hint_change(&path) {
+                tracing::debug!(%error, "a hint came too late");
+            }
+        }
+        #[cfg(not(feature = "watcher"))]
+        let _ = events;
     }
 
     /// Adds and removes roots; returns what the user should know of it.

@@ -179,7 +179,8 @@ impl Debouncer {
 
     /// Takes out the files that are only suspected.
     pub fn suspects(&mut self) -> Vec<FileChange> {
-        let (suspects, others): (HashMap<_, _>, _) = mem::take(&mut self.files).into_iter().partition(|(_, file)| !file.touched);
+        let (suspects, others): (HashMap<_, _>, _) =
+            mem::take(&mut self.files).into_iter().partition(|(_, file)| !file.touched);
         self.files = others;
         suspects.into_iter().map(|(path, file)| file.into_change(path)).collect()
     }

@@ -62,14 +62,15 @@ impl fmt::Display for Clock {
     }
 }
 
-/// What has changed in these roots since a clock; `is_in` says whether a path belongs to a root and to none inside it.
+/// What has changed in these roots since a clock, without one nothing; `is_in` says whether a path belongs to a root and to none inside it.
 pub(super) fn changes_since<'a>(
     index: &Index,
     roots: impl Iterator<Item = (&'a Path, History)> + Clone,
     is_in: impl Fn(&Path, &Path) -> bool,
-    since: &Clock,
+    since: Option<&Clock>,
 ) -> ChangesSince {
     let clock = Clock::new(roots.clone().map(|(_, history)| (history.id, index.tick)));
+    let Some(since) = since else { return ChangesSince { changes: Vec::new(), clock, fresh: false } };
     let (mut changes, mut fresh) = (Vec::new(), false);
     for (root, history) in roots {
         let since = since.0.get(&history.id).copied().filter(|since| *since >= history.from && *since <= index.tick);
@@ -179,7 +180,13 @@ mod tests {
         index.insert(&path("again"), look(3), true);
         index.insert(&path("new"), look(4), true);
         let since = |tick| changes(&index, history, &Clock::new([(history.id, tick)].into_iter()));
-        assert_eq!(since(then), (["modified again", "created new", "modified written", "deleted deleted"].map(str::to_owned).to_vec(), false));
+        assert_eq!(
+            since(then),
+            (
+                ["modified again", "created new", "modified written", "deleted deleted"].map(str::to_owned).to_vec(),
+                false
+            )
+        );
         assert_eq!(since(index.tick), (Vec::new(), false));
         // In between, when it was not there.
         assert!(since(then + 5).0.contains(&"created again".to_owned()), "{:?}", since(then + 5));
@@ -221,9 +228,12 @@ mod tests {
 
     fn changes(index: &Index, history: History, since: &Clock) -> (Vec<String>, bool) {
         let roots = [(Path::new(ROOT), history)];
-        let found = changes_since(index, roots.into_iter(), |_, _| true, since);
+        let found = changes_since(index, roots.into_iter(), |_, _| true, Some(since));
         assert_eq!(found.clock, Clock::new([(history.id, index.tick)].into_iter()));
-        (found.changes.iter().map(|change| crate::watch::tests::describe(change, Path::new(ROOT))).collect(), found.fresh)
+        (
+            found.changes.iter().map(|change| crate::watch::tests::describe(change, Path::new(ROOT))).collect(),
+            found.fresh,
+        )
     }
 
     fn look(number: u64) -> Look {

@@ -50,8 +50,8 @@ pub(super) enum Command {
     Hint(PathBuf),
     /// To be answered when all that happened before has been reported.
     Sync(SyncSender<()>),
-    /// The same, then with what has changed since.
-    Changes(Clock, SyncSender<ChangesSince>),
+    /// The same, then with what has changed since; without a clock, with the clock alone.
+    Changes(Option<Clock>, SyncSender<ChangesSince>),
 }
 
 /// All that waited.
@@ -135,7 +135,12 @@ impl Inbox {
     /// Takes the events alone.
     pub fn take_events(&self) -> Taken {
         let taken = &mut self.lock().taken;
-        Taken { events: mem::take(&mut taken.events), lost: mem::take(&mut taken.lost), stop: taken.stop, ..Taken::default() }
+        Taken {
+            events: mem::take(&mut taken.events),
+            lost: mem::take(&mut taken.lost),
+            stop: taken.stop,
+            ..Taken::default()
+        }
     }
 
     /// Blocks until something waits or the deadline has come.

@@ -110,7 +110,11 @@ impl Index {
                         self.tick += 1;
                     }
                     let content = if same && look.content == 0 { before.look.content } else { look.content };
-                    Entry { look: Look { content, ..look }, changed: if same { before.changed } else { self.tick }, ..before }
+                    Entry {
+                        look: Look { content, ..look },
+                        changed: if same { before.changed } else { self.tick },
+                        ..before
+                    }
                 }
                 None => {
                     self.tick += 1;
@@ -397,6 +401,13 @@ mod tests {
     }
 
     fn look(number: u64) -> Look {
-        Look { device: 1, inode: number, size: number, modified: number as i64, status_changed: number as i64, ..Look::default() }
+        Look {
+            device: 1,
+            inode: number,
+            size: number,
+            modified: number as i64,
+            status_changed: number as i64,
+            ..Look::default()
+        }
     }
 }

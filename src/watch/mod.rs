@@ -120,19 +120,15 @@ impl Watcher {
         self.ask(limit, Command::Sync)
     }
 
-    /// The same, then what has changed since that moment.
+    /// The same, then what has changed since that moment; without one, just the clock.
     ///
     /// # Errors
     /// See [`Self::sync`].
-    pub fn changes(&self, since: Clock, limit: Duration) -> Result<ChangesSince, BarrierError> {
+    pub fn changes(&self, since: Option<Clock>, limit: Duration) -> Result<ChangesSince, BarrierError> {
         self.ask(limit, |reply| Command::Changes(since, reply))
     }
 
-    fn ask<A>(
-        &self,
-        limit: Duration,
-        command: impl FnOnce(mpsc::SyncSender<A>) -> Command,
-    ) -> Result<A, BarrierError> {
+    fn ask<A>(&self, limit: Duration, command: impl FnOnce(mpsc::SyncSender<A>) -> Command) -> Result<A, BarrierError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.inbox.command(command(reply));
         if self.shared.status().state == WatchState::Off {
@@ -171,6 +167,14 @@ impl Watcher {
         status.pending += waiting;
         status.dropped = dropped;
         status
+    }
+}
+
+/// Hash of the file at this path; `None` where it would be reported without one.
+pub(crate) fn hash_of(path: &Path, max_bytes: u64) -> Option<ContentHash> {
+    match probe::look(path, max_bytes).0 {
+        probe::Found::File(hash) => hash,
+        probe::Found::NoFile => None,
     }
 }
 

@@ -260,7 +260,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_lies_on_another_machine_is_known_by_its_file_system() {
-        for (magic, remote) in [(0x6969, true), (0xff53_4d42, true), (0x6573_5546, true), (0xef53, false), (0x0102_1994, false)] {
+        for (magic, remote) in
+            [(0x6969, true), (0xff53_4d42, true), (0x6573_5546, true), (0xef53, false), (0x0102_1994, false)]
+        {
             assert_eq!(is_remote_type(magic), remote, "{magic:x}");
         }
         assert!(!is_remote(Path::new("/proc")));

@@ -137,7 +137,9 @@ fn encode(
         let look = &confirmed(&entry.look, &directory.join(name), max_file_bytes);
         to.tag(FILE);
         to.name(name);
-        for number in [look.device, look.inode, look.size, look.modified as u64, look.status_changed as u64, look.content] {
+        for number in
+            [look.device, look.inode, look.size, look.modified as u64, look.status_changed as u64, look.content]
+        {
             to.number(number);
         }
         to.tag(look.settled.into());
@@ -154,6 +156,10 @@ fn encode(
     }
     to.finish()
 }
+
+/// Each process counts from far above what was saved: one that was killed has given out clocks that were not, and what
+/// happened after the saved one has to come after them too.
+const RUN: u64 = 1 << 32;
 
 const DIRECTORY: u8 = 0;
 const FILE: u8 = 1;
@@ -197,7 +203,7 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
         }
         Ok(())
     })?;
-    index.tick = index.tick.max(tick);
+    index.tick = index.tick.max(tick.saturating_add(RUN));
     for (directory, name, entry) in files {
         index.restore(&directory, name, entry, index.tick);
     }

@@ -188,7 +188,7 @@ impl Worker {
                 }
                 Command::Changes(since, reply) => {
                     self.sync();
-                    let _ = reply.send(self.changes(&since));
+                    let _ = reply.send(self.changes(since.as_ref()));
                 }
             }
         }
@@ -228,11 +228,12 @@ impl Worker {
         self.take_in(taken);
     }
 
-    fn changes(&self, since: &Clock) -> ChangesSince {
+    fn changes(&self, since: Option<&Clock>) -> ChangesSince {
         let forgotten = self.index.graves.from;
-        let roots = self.histories.iter().map(|(root, history)| {
-            (root.as_path(), History { from: history.from.max(forgotten), ..*history })
-        });
+        let roots = self
+            .histories
+            .iter()
+            .map(|(root, history)| (root.as_path(), History { from: history.from.max(forgotten), ..*history }));
         let is_in = |root: &Path, path: &Path| self.rules.root_of(path).is_some_and(|deepest| deepest == root);
         changes_since(&self.index, roots, is_in, since)
     }
@@ -322,10 +323,12 @@ impl Worker {
                 // It is known to be empty, so that what comes there again is new.
                 self.index.list(&root, Vec::new(), |_| Look::default());
             }
-            told.extend(net.tell.into_iter().map(|(path, net)| Told {
-                event: FileChangeEvent { directory: true, ..event(path, net) },
-                end: None,
-            }));
+            told.extend(
+                net.tell.into_iter().map(|(path, net)| Told {
+                    event: FileChangeEvent { directory: true, ..event(path, net) },
+                    end: None,
+                }),
+            );
             match net.check {
                 Some(Check::Files(files)) => {
                     for file in files {
@@ -397,8 +400,9 @@ impl Worker {
         };
         match net {
             // What we wrote is told by the one who wrote it, but not that the file moved away under our hands.
-            Net::Renamed { from } if own => (!self.is_own_absence(&from))
-                .then(|| Told { event: event(from, Net::Deleted), end: None }),
+            Net::Renamed { from } if own => {
+                (!self.is_own_absence(&from)).then(|| Told { event: event(from, Net::Deleted), end: None })
+            }
             _ if own => None,
             net => Some(Told { event: FileChangeEvent { content_hash, ..event(change.path, net) }, end }),
         }

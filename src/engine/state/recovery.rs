@@ -11,12 +11,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    Action, OldFile, RECORD, Record, RecordedPath, StateDir, Step, lock_at, temporaries,
-};
+use super::{Action, OldFile, RECORD, Record, RecordedPath, StateDir, Step, lock_at, temporaries};
 use crate::{
-    encoding::DecodeError,
     disk::{Dir, FileKind, FileStat, NewFileAccess, stat_file, write_all},
+    encoding::DecodeError,
     engine::{file::hash_open_file, os_locks::OsLocks},
     hash::ContentHash,
     roots::Place,

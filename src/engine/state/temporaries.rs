@@ -9,10 +9,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    create_locked,
+use super::create_locked;
+use crate::{
+    disk::{Dir, Disk, write_all},
+    encoding::{os_bytes, os_string},
 };
-use crate::{disk::{Dir, Disk, write_all}, encoding::{os_bytes, os_string}};
 
 /// The note of this session: a file with the directories it has made temporary files in, made with the first of them.
 pub(super) struct Temporaries {

@@ -14,8 +14,8 @@ use super::{
     Action, Before, OldFile, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry, UndoLimits, UndoStep,
 };
 use crate::{
-    encoding::{DecodeError, Decoder, Encoder, Kind},
     disk::{Dir, OsDisk},
+    encoding::{DecodeError, Decoder, Encoder, Kind},
     engine::{LockingPolicy, os_locks::OsLocks},
     hash::ContentHash,
     roots::Place,

@@ -9,12 +9,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    RecordedPath,
-};
+use super::RecordedPath;
 use crate::{
-    encoding::{DecodeError, Decoder, Encoder, Kind},
     disk::{Dir, Disk, NewFileAccess, write_all},
+    encoding::{DecodeError, Decoder, Encoder, Kind},
     hash::ContentHash,
 };
 

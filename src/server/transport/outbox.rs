@@ -109,7 +109,6 @@ impl Outbox {
     }
 
     /// `seq` of the last `ploke/fileChanged`, 0 before the first.
-    #[cfg(test)]
     pub fn last_seq(&self) -> u64 {
         self.lock().seq
     }

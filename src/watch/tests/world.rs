@@ -11,8 +11,8 @@ use crate::{
     events::FileChangeEvent,
     watch::{
         debounce::{Change, Debouncer},
-        settle::{Check, Disk, settle_directory, settle_file},
         index::{Index, Look, rebase},
+        settle::{Check, Disk, settle_directory, settle_file},
         worker::event,
     },
 };
