@@ -14,6 +14,7 @@ mod peer;
 mod stdio;
 mod table;
 mod timing;
+mod watching;
 mod writes;
 
 use std::{
@@ -44,6 +45,8 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { subject: "writes: transaction", lines: writes::transaction },
     Measurement { subject: "writes: small edit over stdio", lines: writes::over_stdio },
     Measurement { subject: "writes: one file", lines: writes::one_file },
+    Measurement { subject: "watching 100,000 files", lines: watching::large_tree },
+    Measurement { subject: "watching a quiet tree", lines: watching::quiet_tree },
 ];
 
 fn main() -> Result<()> {

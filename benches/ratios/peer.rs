@@ -77,6 +77,14 @@ impl Peer {
         }
     }
 
+    /// Ends the session in order and waits for the process.
+    pub fn end(mut self) -> Result<()> {
+        self.request("shutdown", &Value::Null)?;
+        self.send(&frame(&json!({ "jsonrpc": "2.0", "method": "exit" })))?;
+        let status = self.process.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("the sidecar has ended with {status}").into()) }
+    }
+
     /// Memory of the process that is in RAM, in bytes; `None` where the system does not tell.
     pub fn resident_bytes(&self) -> Result<Option<i64>> {
         let Ok(status) = fs::read_to_string(format!("/proc/{}/status", self.process.id())) else { return Ok(None) };

@@ -42,6 +42,11 @@ impl Line {
         }
     }
 
+    /// What another program needs, for comparison.
+    pub fn peer(what: &'static str, rounds: &Rounds) -> Self {
+        Self { bound: "-".into(), ..Self::times_floor(what, rounds, f64::INFINITY) }
+    }
+
     /// A time with a bound of its own.
     pub fn time(what: &'static str, measured: Duration, under: Duration) -> Self {
         Self::absolute(what, time(measured), format!("under {}", time(under)), measured < under)

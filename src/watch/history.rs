@@ -79,8 +79,8 @@ pub(super) fn changes_since<'a>(
         let existed = |path: &Path, born: u64, since: u64| {
             born <= since || index.graves.lives_of(path).iter().any(|(born, died)| *born <= since && since < *died)
         };
-        for (directory, name, entry) in index.entries_below(root).filter(|(directory, ..)| is_in(root, directory)) {
-            if since.is_none_or(|since| entry.changed > since) {
+        for (directory, files) in index.listings_below(root).filter(|(directory, _)| is_in(root, directory)) {
+            for (name, entry) in files.filter(|(_, entry)| since.is_none_or(|since| entry.changed > since)) {
                 let path = directory.join(name);
                 let existed = since.is_some_and(|since| existed(&path, entry.born, since));
                 let kind = if existed { FileEventKind::Modified } else { FileEventKind::Created };

@@ -83,56 +83,55 @@ impl Index {
 
     /// Fills in the files of a directory, unless they are known already. What differs from what was saved of it counts
     /// as changed at this moment; `content` looks at those whose times do not say it.
-    pub fn list(&mut self, directory: &Path, files: Vec<(OsString, Look)>, content: impl Fn(&Path) -> Look) {
+    pub fn list(&mut self, directory: &Path, mut files: Vec<(OsString, Look)>, content: impl Fn(&Path) -> Look) {
         let known = self.directories.entry(directory.to_path_buf()).or_default();
         if known.complete {
             return;
         }
         known.complete = true;
+        files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let Some(saved) = known.saved.take() else {
             let entry = |look| Entry { look, born: self.tick, changed: self.tick };
-            for (name, look) in files {
-                known.files.entry(name.into_boxed_os_str()).or_insert_with(|| entry(look));
-            }
+            let files = files.into_iter().map(|(name, look)| (name.into_boxed_os_str(), entry(look)));
+            // What was reported since is known already. A map of what is in order is built at once.
+            let reported = std::mem::replace(&mut known.files, files.collect());
+            known.files.extend(reported);
             return;
         };
-        let mut gone = std::mem::take(&mut known.files);
-        let mut here = BTreeMap::new();
-        for (name, mut look) in files {
-            let before = gone.remove(name.as_os_str());
-            let entry = match before {
-                Some(before) => {
-                    let same = before.look.is_same(&look).unwrap_or_else(|| {
-                        look = content(&directory.join(&name));
-                        before.look.is_same(&look).unwrap_or(false)
-                    });
-                    if !same {
-                        self.tick += 1;
-                    }
-                    let content = if same && look.content == 0 { before.look.content } else { look.content };
-                    Entry {
-                        look: Look { content, ..look },
-                        changed: if same { before.changed } else { self.tick },
-                        ..before
-                    }
-                }
-                None => {
-                    self.tick += 1;
-                    Entry { look, born: self.tick, changed: self.tick }
-                }
-            };
-            here.insert(name.into_boxed_os_str(), entry);
-        }
-        for (name, entry) in gone {
-            if entry.changed > saved {
-                // Reported since; if it has gone again, that is told too.
-                here.insert(name, entry);
-            } else {
-                self.tick += 1;
-                self.graves.dig(directory.join(&*name), entry.born, self.tick);
+        let tick = &mut self.tick;
+        let mut next_tick = || {
+            *tick += 1;
+            *tick
+        };
+        let (mut new, mut here) = (Vec::new(), files.into_iter().peekable());
+        known.files.retain(|name, entry| {
+            while let Some(file) = here.next_if(|(file, _)| file.as_os_str() < &**name) {
+                new.push(file);
             }
+            let Some((_, mut look)) = here.next_if(|(file, _)| file.as_os_str() == &**name) else {
+                // What was reported since and has gone again is told too.
+                let stays = entry.changed > saved;
+                if !stays {
+                    self.graves.dig(directory.join(&**name), entry.born, next_tick());
+                }
+                return stays;
+            };
+            let same = entry.look.is_same(&look).unwrap_or_else(|| {
+                look = content(&directory.join(&**name));
+                entry.look.is_same(&look).unwrap_or(false)
+            });
+            if !same {
+                entry.changed = next_tick();
+            } else if look.content == 0 {
+                look.content = entry.look.content;
+            }
+            entry.look = look;
+            true
+        });
+        for (name, look) in new.into_iter().chain(here) {
+            let tick = next_tick();
+            known.files.insert(name.into_boxed_os_str(), Entry { look, born: tick, changed: tick });
         }
-        known.files = here;
     }
 
     /// Whether the directory was announced, but its files are not known yet.
@@ -245,20 +244,24 @@ impl Index {
     }
 
     pub fn files_below(&self, directory: &Path) -> Vec<PathBuf> {
-        self.entries_below(directory).map(|(path, name, _)| path.join(name)).collect()
+        let all = self.listings_below(directory);
+        all.flat_map(|(path, files)| files.map(move |(name, _)| path.join(name))).collect()
     }
 
-    /// All files below a directory: the directory each lies in, its name, and what is known of it.
-    pub fn entries_below<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = (&'a Path, &'a OsStr, &'a Entry)> {
+    /// The directories that anything is known of, from this one downwards, and the files in each.
+    pub fn listings_below<'a>(
+        &'a self,
+        directory: &'a Path,
+    ) -> impl Iterator<Item = (&'a Path, impl Iterator<Item = (&'a OsStr, &'a Entry)>)> {
         below(&self.directories, directory)
-            .flat_map(|(path, known)| known.files.iter().map(move |(name, entry)| (path.as_path(), &**name, entry)))
+            .map(|(path, known)| (path.as_path(), known.files.iter().map(|(name, entry)| (&**name, entry))))
     }
 
-    /// Takes in a file that was saved by a process before this one.
-    pub fn restore(&mut self, directory: &Path, name: OsString, entry: Entry, saved: u64) {
-        let known = self.directories.entry(directory.to_path_buf()).or_default();
-        known.saved = Some(saved);
-        known.files.insert(name.into_boxed_os_str(), entry);
+    /// Takes in the files of a directory that were saved by a process before this one.
+    pub fn restore(&mut self, directory: PathBuf, files: Vec<(Box<OsStr>, Entry)>) {
+        let known = self.directories.entry(directory).or_default();
+        known.saved = Some(self.tick);
+        known.files.extend(files);
     }
 
     /// Buries what was saved in directories that are not there any more.
@@ -376,13 +379,17 @@ mod tests {
     #[test]
     fn what_was_saved_is_compared_with_what_is_there() {
         let mut index = Index { tick: 10, ..Index::default() };
+        let name = |name: &str| OsString::from(name).into_boxed_os_str();
         let entry = |number, settled| Entry { look: Look { settled, content: 7, ..look(number) }, born: 1, changed: 2 };
-        for (name, entry) in [("same", entry(1, true)), ("other", entry(2, true)), ("gone", entry(3, true))] {
-            index.restore(Path::new("/r"), name.into(), entry, 10);
-        }
-        index.restore(Path::new("/r"), "unsure same".into(), entry(4, false), 10);
-        index.restore(Path::new("/r"), "unsure other".into(), entry(5, false), 10);
-        index.restore(Path::new("/r/dir"), "x".into(), entry(6, true), 10);
+        let saved = [
+            ("same", entry(1, true)),
+            ("other", entry(2, true)),
+            ("gone", entry(3, true)),
+            ("unsure same", entry(4, false)),
+            ("unsure other", entry(5, false)),
+        ];
+        index.restore("/r".into(), saved.map(|(file, entry)| (name(file), entry)).into());
+        index.restore("/r/dir".into(), vec![(name("x"), entry(6, true))]);
         let here = [("same", 1), ("other", 20), ("unsure same", 4), ("unsure other", 5), ("new", 8)];
         index.list(Path::new("/r"), here.map(|(name, number)| (name.into(), look(number))).into(), |path| {
             let number = if path.ends_with("unsure same") { 4 } else { 5 };

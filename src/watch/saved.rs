@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -127,24 +128,21 @@ fn encode(
     to.uuid(history.id);
     to.number(index.tick);
     to.number(history.from.max(index.graves.from));
-    let mut last = None;
-    for (directory, name, entry) in index.entries_below(root).filter(|(directory, ..)| is_in(directory)) {
-        if last != Some(directory) {
-            last = Some(directory);
-            to.tag(DIRECTORY);
-            to.path(&below(directory));
+    for (directory, files) in index.listings_below(root).filter(|(directory, _)| is_in(directory)) {
+        to.tag(DIRECTORY);
+        to.path(&below(directory));
+        for (name, entry) in files {
+            to.tag(FILE);
+            to.name(name);
+            let Look { device, inode, size, modified, status_changed, content, settled } =
+                confirmed(&entry.look, directory, name, max_file_bytes);
+            for number in [device, inode, size, modified as u64, status_changed as u64, content] {
+                to.number(number);
+            }
+            to.tag(settled.into());
+            to.number(entry.born);
+            to.number(entry.changed);
         }
-        let look = &confirmed(&entry.look, &directory.join(name), max_file_bytes);
-        to.tag(FILE);
-        to.name(name);
-        for number in
-            [look.device, look.inode, look.size, look.modified as u64, look.status_changed as u64, look.content]
-        {
-            to.number(number);
-        }
-        to.tag(look.settled.into());
-        to.number(entry.born);
-        to.number(entry.changed);
     }
     for (path, lives) in index.graves.below(root).filter(|(path, _)| is_in(path)) {
         for (born, died) in lives {
@@ -166,11 +164,11 @@ const FILE: u8 = 1;
 const GRAVE: u8 = 2;
 
 /// A file that was written in the last moment is saved with its content, since its times may not tell a later change.
-fn confirmed(look: &Look, path: &Path, max_file_bytes: u64) -> Look {
+fn confirmed(look: &Look, directory: &Path, name: &OsStr, max_file_bytes: u64) -> Look {
     if look.settled || look.content != 0 {
         return *look;
     }
-    match probe::look(path, max_file_bytes) {
+    match probe::look(&directory.join(name), max_file_bytes) {
         (_, Some(now)) if look.is_same(&now) != Some(false) => Look { content: now.content, ..*look },
         _ => *look,
     }
@@ -183,20 +181,20 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
     }
     let (id, tick) = (from.uuid()?, from.number()?);
     let history = History { id, from: from.number()? };
-    let mut directory = root.to_path_buf();
-    let (mut files, mut graves) = (Vec::new(), Vec::new());
+    let (mut directories, mut graves) = (Vec::<(PathBuf, Vec<(Box<OsStr>, Entry)>)>::new(), Vec::new());
     from.rest(|from| {
         match from.tag()? {
-            DIRECTORY => directory = beneath(root, &from.path()?)?,
+            DIRECTORY => directories.push((beneath(root, &from.path()?)?, Vec::new())),
             FILE => {
-                let name = from.name()?;
+                let (_, files) = directories.last_mut().ok_or(DecodeError::Torn)?;
+                let name = from.name()?.into_boxed_os_str();
                 let mut number = || from.number();
                 let (device, inode, size) = (number()?, number()?, number()?);
                 let (modified, status_changed) = (number()? as i64, number()? as i64);
                 let content = number()?;
                 let settled = from.tag()? != 0;
                 let look = Look { device, inode, size, modified, status_changed, content, settled };
-                files.push((directory.clone(), name, Entry { look, born: from.number()?, changed: from.number()? }));
+                files.push((name, Entry { look, born: from.number()?, changed: from.number()? }));
             }
             GRAVE => graves.push((beneath(root, &from.path()?)?, from.number()?, from.number()?)),
             _ => return Err(DecodeError::Torn),
@@ -204,8 +202,8 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
         Ok(())
     })?;
     index.tick = index.tick.max(tick.saturating_add(RUN));
-    for (directory, name, entry) in files {
-        index.restore(&directory, name, entry, index.tick);
+    for (directory, files) in directories {
+        index.restore(directory, files);
     }
     graves.sort_by_key(|(_, _, died)| *died);
     for (path, born, died) in graves {
