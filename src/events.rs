@@ -20,6 +20,16 @@ pub struct FileChangeEvent {
     pub directory: bool,
     /// Correlation id of the write that caused the change; `None` for a change from outside.
     pub origin: Option<Uuid>,
+    /// The other process like this one that made the change; `None` for an own write and a change from outside.
+    pub by: Option<Author>,
+}
+
+/// Another process that shares the state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The name its client has given.
+    pub client: String,
+    pub pid: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -41,7 +41,6 @@ pub use state::{RecoveryReport, UndoLimits};
 pub(crate) use cache::HashCache;
 use locks::FileLocks;
 use os_locks::OsLocks;
-#[cfg(feature = "watcher")]
 pub(crate) use os_locks::try_lock;
 use parallel::Permits;
 use state::StateDir;
@@ -72,7 +71,7 @@ pub(crate) trait Observer: Send + Sync {
     /// There is another directory at the path of a root.
     fn root_replaced(&self, path: &Path);
     /// The path will hold this content in a moment, or nothing any more.
-    fn will_write(&self, path: &Path, content: Option<ContentHash>);
+    fn will_write(&self, path: &Path, content: Option<ContentHash>, origin: Uuid);
     /// What was announced did not happen after all, or was taken back.
     fn did_not_write(&self, path: &Path, content: Option<ContentHash>);
 }

@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use super::{Inner, IoManagerHandle, events::EventSender, limits::fd_limit};
+use uuid::Uuid;
+
+use super::{Inner, IoManagerHandle, authors::Authors, events::EventSender, limits::fd_limit};
 #[cfg(feature = "watcher")]
 use crate::watch::{WatchConfig, WatchError, Watcher};
 use crate::{
@@ -27,6 +29,7 @@ pub struct IoManagerBuilder {
     cache: CacheLimits,
     locking: LockingPolicy,
     state_dir: Option<PathBuf>,
+    client: String,
     undo: UndoLimits,
     #[cfg(feature = "watcher")]
     watch: Option<WatchConfig>,
@@ -43,6 +46,7 @@ impl Default for IoManagerBuilder {
             cache: CacheLimits::default(),
             locking: LockingPolicy::default(),
             state_dir: None,
+            client: String::new(),
             undo: UndoLimits::default(),
             #[cfg(feature = "watcher")]
             watch: None,
@@ -109,6 +113,13 @@ impl IoManagerBuilder {
         self
     }
 
+    /// The name of who uses the manager, up to 64 bytes; others that share the state directory are told it with the changes
+    /// made through this one.
+    pub fn with_client_name(mut self, name: impl Into<String>) -> Self {
+        self.client = name.into();
+        self
+    }
+
     /// How much is kept for an undo; 256 MiB and 7 days by default, zero of either turns it off.
     pub fn with_undo_limits(mut self, limits: UndoLimits) -> Self {
         self.undo = limits;
@@ -148,19 +159,21 @@ impl IoManagerBuilder {
         let fd_limit = fd_limit(self.fd_limit)? as usize;
         let cache = Arc::new(HashCache::new(self.cache));
         let events = EventSender::new();
+        let authors = self.state_dir.as_deref().and_then(|state| open_authors(state, &self.client));
         #[cfg(feature = "watcher")]
         let watcher = match self.watch {
             Some(mut config) => {
                 config.max_file_bytes = self.max_file_bytes;
                 config.state_dir = self.state_dir.clone();
-                Some(start_watcher(config, cache.clone(), events.clone())?)
+                Some(start_watcher(config, cache.clone(), events.clone(), authors.clone())?)
             }
             None => None,
         };
-        let observer: Arc<dyn Observer> = Arc::new(NobodyWatches);
-        #[cfg(feature = "watcher")]
-        let observer =
-            watcher.as_ref().map_or(observer, |watcher| Arc::new(Watching { watcher: Arc::downgrade(watcher) }));
+        let observer = Announcer {
+            #[cfg(feature = "watcher")]
+            watcher: watcher.as_ref().map(Arc::downgrade).unwrap_or_default(),
+            authors,
+        };
         let engine = Engine::new(EngineConfig {
             symlink_policy: self.symlink_policy,
             // Half of the descriptors are for directories; a file that is written takes two.
@@ -172,7 +185,7 @@ impl IoManagerBuilder {
             state_dir: self.state_dir,
             undo: self.undo,
             disk: Arc::new(OsDisk),
-            observer,
+            observer: Arc::new(observer),
         });
         let handle = IoManagerHandle {
             inner: Arc::new(Inner {
@@ -191,8 +204,16 @@ impl IoManagerBuilder {
 }
 
 #[cfg(feature = "watcher")]
-fn start_watcher(config: WatchConfig, cache: Arc<HashCache>, events: EventSender) -> Result<Arc<Watcher>, IoError> {
-    let watcher = Watcher::start(config, move |batch| {
+fn start_watcher(
+    config: WatchConfig,
+    cache: Arc<HashCache>,
+    events: EventSender,
+    authors: Option<Arc<Authors>>,
+) -> Result<Arc<Watcher>, IoError> {
+    let watcher = Watcher::start(config, move |mut batch| {
+        if let Some(authors) = authors.as_ref().filter(|_| !batch.changes.is_empty()) {
+            authors.attribute(&mut batch.changes);
+        }
         for change in &batch.changes {
             cache.forget(&change.path);
         }
@@ -204,38 +225,47 @@ fn start_watcher(config: WatchConfig, cache: Arc<HashCache>, events: EventSender
     })
 }
 
-/// Tells the watcher of what the engine does.
-#[cfg(feature = "watcher")]
-struct Watching {
-    watcher: std::sync::Weak<Watcher>,
+/// Without notes, what this process writes is told by others as a change from outside.
+fn open_authors(state_dir: &Path, client: &str) -> Option<Arc<Authors>> {
+    let opened = Authors::open(state_dir, client);
+    opened.inspect_err(|error| tracing::warn!(%error, "writes cannot be noted for other sidecars")).ok().map(Arc::new)
 }
 
-#[cfg(feature = "watcher")]
-impl Observer for Watching {
+/// Tells the watcher, and other sidecars, of what the engine does.
+#[derive(Default)]
+struct Announcer {
+    #[cfg(feature = "watcher")]
+    watcher: std::sync::Weak<Watcher>,
+    authors: Option<Arc<Authors>>,
+}
+
+impl Observer for Announcer {
     fn root_replaced(&self, path: &Path) {
+        #[cfg(feature = "watcher")]
         if let Some(watcher) = self.watcher.upgrade() {
             watcher.root_replaced(path);
         }
+        #[cfg(not(feature = "watcher"))]
+        let _ = path;
     }
 
     /// The watcher knows the echo of a write by what it leaves behind.
-    fn will_write(&self, path: &Path, content: Option<ContentHash>) {
+    fn will_write(&self, path: &Path, content: Option<ContentHash>, origin: Uuid) {
+        if let Some(authors) = &self.authors {
+            authors.note(path, content, origin);
+        }
+        #[cfg(feature = "watcher")]
         if let Some(watcher) = self.watcher.upgrade() {
             watcher.expect_write(path, content);
         }
     }
 
     fn did_not_write(&self, path: &Path, content: Option<ContentHash>) {
+        #[cfg(feature = "watcher")]
         if let Some(watcher) = self.watcher.upgrade() {
             watcher.withdraw_write(path, content);
         }
+        #[cfg(not(feature = "watcher"))]
+        let _ = (path, content);
     }
-}
-
-struct NobodyWatches;
-
-impl Observer for NobodyWatches {
-    fn root_replaced(&self, _: &Path) {}
-    fn will_write(&self, _: &Path, _: Option<ContentHash>) {}
-    fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }

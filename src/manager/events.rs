@@ -117,6 +117,7 @@ impl FileOutcome {
             content_hash: self.new_content_hash,
             directory: false,
             origin: Some(origin),
+            by: None,
         })
     }
 }

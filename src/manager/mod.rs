@@ -3,6 +3,9 @@
 //! All file work runs on blocking threads. A call whose future is dropped is cancelled: an edit then either has not begun,
 //! and never does, or is finished.
 
+// Only the watcher asks who wrote what.
+#[cfg_attr(not(feature = "watcher"), allow(dead_code))]
+mod authors;
 mod builder;
 mod events;
 mod limits;

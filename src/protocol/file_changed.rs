@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{FileUri, values::Id};
 use crate::{
-    events::{FileChangeEvent, FileEventKind},
+    events::{Author, FileChangeEvent, FileEventKind},
     hash::ContentHash,
 };
 
@@ -46,6 +46,18 @@ pub struct FileChange {
     pub request_id: Option<Id>,
     /// Correlation id of the write that made the change; null for a change from outside.
     pub origin: Option<Uuid>,
+    /// The other sidecar that made the change, which shares the state directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<ChangedBy>,
+}
+
+/// Another sidecar and its client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ChangedBy {
+    /// The name that the client gave in `clientInfo`, at most 64 bytes of it.
+    pub client: String,
+    /// Process id of the sidecar.
+    pub pid: u32,
 }
 
 /// The net effect of a change.
@@ -69,6 +81,7 @@ impl From<FileChangeEvent> for FileChange {
             directory: event.directory,
             request_id: None,
             origin: event.origin,
+            by: event.by.map(|Author { client, pid }| ChangedBy { client, pid }),
         }
     }
 }
@@ -107,6 +120,7 @@ mod tests {
                 directory: false,
                 request_id: Some(Id::Number(12)),
                 origin: Some(origin),
+                by: None,
             }],
             rescan: false,
         };
@@ -131,6 +145,7 @@ mod tests {
             content_hash: None,
             directory: true,
             origin: None,
+            by: None,
         };
         let params = FileChangedParams { seq: 1, changes: vec![event.into()], rescan: true };
         assert_eq!(

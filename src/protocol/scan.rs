@@ -11,15 +11,29 @@ use crate::hash::{ContentHash, TrackingHash};
 
 pub const METHOD: &str = "ploke/scan";
 
-/// The files to compare.
+/// The files to compare, or which files to list.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScanParams {
-    /// In any order.
-    pub files: Vec<ScanQuery>,
+    /// In any order. Without it the regular files of the workspace roots are listed, those that are watched: not what
+    /// `.gitignore` files leave out.
+    pub files: Option<Vec<ScanQuery>>,
     /// The hashes wanted in the answer.
     #[serde(default)]
     pub hashes: Vec<HashKind>,
+    /// The workspace roots to list; all, if absent.
+    pub roots: Option<Vec<FileUri>>,
+    /// Lists only files that match one of these patterns, which are lines of a `.gitignore` file in the root; all, if
+    /// there is none.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Does not list files that match one of these patterns, nor what is in such directories.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Gets `$/progress` with the number of files listed so far, as LSP's work done progress.
+    pub work_done_token: Option<Id>,
+    /// Gets the listed files in parts, as `$/progress` with a `ScanResult`; the result itself is then empty.
+    pub partial_result_token: Option<Id>,
 }
 
 /// One file to compare with what the client knows of it.
@@ -62,6 +76,8 @@ pub enum ScannedFile {
     Formatted(Comparison),
     /// No file is there.
     Missing(Comparison),
+    /// It was listed.
+    Found(ListedFile),
     /// It could not be compared.
     Error(ScanError),
 }
@@ -79,6 +95,15 @@ pub struct Comparison {
     /// The hashes that the file has; absent for a missing file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<FileHashes>,
+}
+
+/// A file that nobody has asked for by name.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ListedFile {
+    /// Below the URI of its root as it was given.
+    pub uri: FileUri,
+    /// The hashes that the file has.
+    pub new: FileHashes,
 }
 
 /// The hashes that were given with the file.

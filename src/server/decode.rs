@@ -219,7 +219,7 @@ mod tests {
                 "hashes[0]: unknown variant `tokens`, expected `content` or `tracking`",
             ),
         ]);
-        assert_eq!(decode::<ScanParams>(json!({ "files": [] })).unwrap().files, []);
+        assert_eq!(decode::<ScanParams>(json!({ "files": [] })).unwrap().files, Some(Vec::new()));
     }
 
     #[test]

@@ -1,5 +1,13 @@
 //! `ploke/scan`.
 
+#[cfg(feature = "watcher")]
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "watcher")]
+use serde::Serialize;
+#[cfg(feature = "watcher")]
+use serde_json::json;
+
 use super::{
     convert,
     errors::refuse_cancelled,
@@ -14,6 +22,11 @@ use crate::{
         values::{FileHashes, HashKind},
     },
 };
+#[cfg(feature = "watcher")]
+use crate::{
+    protocol::{FileUri, scan::ListedFile, values::Id},
+    watch::Selection,
+};
 
 pub(crate) struct Scan;
 
@@ -24,19 +37,144 @@ impl Method for Scan {
 
     fn run(call: &Call, params: ScanParams) -> Result<Reply<ScanResult>, RpcError> {
         let want_tracking = params.hashes.contains(&HashKind::Tracking);
-        let known: Vec<_> = params
-            .files
-            .iter()
-            .map(|query| FileData {
-                path: query.uri.path().to_owned(),
-                expected: convert::guard(Some(query.expected), call.session.namespace),
-                want_tracking,
-            })
-            .collect();
-        let outcomes = call.session.manager.scan(&known, &call.cancel)?;
+        let ScanParams { files, roots, include, exclude, .. } = &params;
+        match files {
+            None => list(call, &params, want_tracking),
+            Some(_) if roots.is_some() || !include.is_empty() || !exclude.is_empty() => Err(RpcError::invalid_params(
+                "files: either `files`, or `roots`, `include` and `exclude` to list the files of a tree",
+            )),
+            Some(files) => compare(call, files, want_tracking),
+        }
+    }
+}
+
+fn compare(call: &Call, files: &[ScanQuery], want_tracking: bool) -> Result<Reply<ScanResult>, RpcError> {
+    let known: Vec<_> = files
+        .iter()
+        .map(|query| FileData {
+            path: query.uri.path().to_owned(),
+            expected: convert::guard(Some(query.expected), call.session.namespace),
+            want_tracking,
+        })
+        .collect();
+    let outcomes = call.session.manager.scan(&known, &call.cancel)?;
+    refuse_cancelled(&outcomes)?;
+    let files = files.iter().cloned().zip(outcomes).map(|(query, outcome)| scanned(query, outcome)).collect();
+    Ok(ScanResult { files }.into())
+}
+
+#[cfg(not(feature = "watcher"))]
+fn list(_: &Call, _: &ScanParams, _: bool) -> Result<Reply<ScanResult>, RpcError> {
+    Err(RpcError::invalid_params("files: missing; this build has no watcher and lists no trees"))
+}
+
+/// Lists the files of trees, in parts that are told as soon as they are hashed.
+#[cfg(feature = "watcher")]
+fn list(call: &Call, params: &ScanParams, want_tracking: bool) -> Result<Reply<ScanResult>, RpcError> {
+    let known = call.session.manager.status().roots;
+    let roots = match &params.roots {
+        None => known,
+        Some(roots) => roots.iter().map(|root| root.path().to_owned()).collect(),
+    };
+    let known = call.session.manager.status().roots;
+    if let Some(index) = roots.iter().position(|root| !known.contains(root)) {
+        return Err(RpcError::invalid_params(format!("roots[{index}]: not a workspace root")));
+    }
+    let mut listing = Listing { call, params, want_tracking, files: Vec::new(), count: 0 };
+    listing.progress(json!({ "kind": "begin", "title": "Listing files", "cancellable": true }));
+    let listed = roots.iter().try_for_each(|root| listing.list(root));
+    listing.progress(json!({ "kind": "end", "message": format!("{} files", listing.count) }));
+    listed.map(|()| ScanResult { files: listing.files }.into())
+}
+
+#[cfg(feature = "watcher")]
+struct Listing<'c> {
+    call: &'c Call,
+    params: &'c ScanParams,
+    want_tracking: bool,
+    /// Not told yet.
+    files: Vec<ScannedFile>,
+    count: usize,
+}
+
+/// Files hashed and told together.
+#[cfg(feature = "watcher")]
+const PART: usize = 500;
+
+#[cfg(feature = "watcher")]
+impl Listing<'_> {
+    fn list(&mut self, root: &Path) -> Result<(), RpcError> {
+        let ScanParams { include, exclude, .. } = self.params;
+        let selection = Selection::new(root, include, exclude, true)
+            .map_err(|error| RpcError::invalid_params(format!("include or exclude: {error}")))?;
+        let cancel = &self.call.cancel;
+        let (mut part, mut result) = (Vec::new(), Ok(()));
+        let mut failures = Vec::new();
+        selection.list(
+            cancel,
+            |files| {
+                part.extend(files);
+                if part.len() >= PART && result.is_ok() {
+                    result = self.hash(std::mem::take(&mut part));
+                }
+            },
+            |directory, error| failures.push((directory.to_owned(), error)),
+        );
+        result?;
+        if cancel.is_cancelled() {
+            return Err(RpcError::cancelled());
+        }
+        self.hash(part)?;
+        for (directory, error) in failures {
+            let name = directory.strip_prefix(root).unwrap_or(&directory);
+            let error = IoError::os(name, "list the directory", error);
+            let uri = FileUri::from_path(&directory);
+            self.files.push(ScannedFile::Error(ScanError { id: None, uri, error: (&error).into() }));
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn hash(&mut self, part: Vec<PathBuf>) -> Result<(), RpcError> {
+        let (expected, want_tracking) = (convert::guard(None, self.call.session.namespace), self.want_tracking);
+        let wanted: Vec<_> = part.into_iter().map(|path| FileData { path, expected, want_tracking }).collect();
+        let outcomes = self.call.session.manager.scan(&wanted, &self.call.cancel)?;
         refuse_cancelled(&outcomes)?;
-        let files = params.files.into_iter().zip(outcomes).map(|(query, outcome)| scanned(query, outcome)).collect();
-        Ok(ScanResult { files }.into())
+        self.count += wanted.len();
+        for (FileData { path, .. }, outcome) in wanted.into_iter().zip(outcomes) {
+            let uri = FileUri::from_path(&path);
+            self.files.extend(match outcome {
+                Ok(ChangedFileData { content_hash: Some(content_hash), tracking_hash, .. }) => {
+                    Some(ScannedFile::Found(ListedFile { uri, new: FileHashes { content_hash, tracking_hash } }))
+                }
+                // It has gone meanwhile.
+                Ok(_) => None,
+                Err(error) => Some(ScannedFile::Error(ScanError { id: None, uri, error: (&error).into() })),
+            });
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Tells what was found so far, if it is wanted in parts.
+    fn tell(&mut self) {
+        if let Some(token) = self.params.partial_result_token.as_ref().filter(|_| !self.files.is_empty()) {
+            let part = ScanResult { files: std::mem::take(&mut self.files) };
+            self.send(token, &part);
+        }
+        self.progress(json!({ "kind": "report", "message": format!("{} files", self.count) }));
+    }
+
+    fn progress(&self, value: serde_json::Value) {
+        if let Some(token) = &self.params.work_done_token {
+            self.send(token, &value);
+        }
+    }
+
+    fn send(&self, token: &Id, value: &impl Serialize) {
+        let params = json!({ "token": token, "value": value });
+        let message = json!({ "jsonrpc": "2.0", "method": "$/progress", "params": params });
+        self.call.session.send(message.to_string().into_bytes());
     }
 }
 

@@ -66,7 +66,7 @@ impl Session {
         problems.extend(problem);
         let client = params.client_info.as_ref().map_or("unknown", |client| &client.name);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), client, "session begins");
-        let manager = build_manager(&settings, locking, state_dir)?;
+        let manager = build_manager(&settings, client, locking, state_dir)?;
         let events = manager.subscribe_file_events()?;
         for root in roots(params, &settings)? {
             problems.extend(manager.add_root(&root).err().map(|error| format!("workspace root not opened: {error}")));
@@ -98,6 +98,14 @@ impl Session {
             ));
         }
         let _ = self.connection.set(connection);
+    }
+
+    /// Queues a notification as soon as there is room for it.
+    pub fn send(&self, message: Vec<u8>) {
+        if let Some(connection) = self.connection.get() {
+            connection.outbox.wait_for_room();
+            connection.outbox.push(message);
+        }
     }
 
     /// What has become of the requests so far, by method.
@@ -261,10 +269,11 @@ fn check_writable(directory: &Path) -> io::Result<()> {
 
 fn build_manager(
     settings: &InitializationOptions,
+    client: &str,
     locking: LockingPolicy,
     state_dir: Option<PathBuf>,
 ) -> Result<IoManagerHandle, RpcError> {
-    let mut builder = IoManagerBuilder::new();
+    let mut builder = IoManagerBuilder::new().with_client_name(client);
     builder = builder.with_symlink_policy(match settings.symlink_policy {
         Some(initialize::SymlinkPolicy::Follow) => SymlinkPolicy::Follow,
         Some(initialize::SymlinkPolicy::DenyCrossRoot) | None => SymlinkPolicy::DenyCrossRoot,

@@ -98,7 +98,7 @@ pub(super) fn changes_since<'a>(
 }
 
 fn change(path: PathBuf, kind: FileEventKind) -> FileChangeEvent {
-    FileChangeEvent { path, kind, old_path: None, content_hash: None, directory: false, origin: None }
+    FileChangeEvent { path, kind, old_path: None, content_hash: None, directory: false, origin: None, by: None }
 }
 
 /// The files that have gone, as far as they are remembered.

@@ -49,6 +49,8 @@ pub(super) struct Look {
     pub content: u64,
     /// It had been at rest for so long that a later change must show in its times.
     pub settled: bool,
+    /// A symbolic link, which is a file of its own.
+    pub is_link: bool,
 }
 
 impl Look {
@@ -60,7 +62,8 @@ impl Look {
         if self.content != 0 && now.content != 0 {
             return Some(self.content == now.content && self.size == now.size);
         }
-        let fields = |look: &Self| (look.device, look.inode, look.size, look.modified, look.status_changed);
+        let fields =
+            |look: &Self| (look.is_link, look.device, look.inode, look.size, look.modified, look.status_changed);
         match fields(self) == fields(now) {
             true if self.settled => Some(true),
             true => None,

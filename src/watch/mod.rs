@@ -19,6 +19,7 @@ mod index;
 #[cfg(target_os = "linux")]
 mod inotify;
 mod intake;
+mod listing;
 #[cfg(not(target_os = "linux"))]
 mod notify;
 mod probe;
@@ -46,6 +47,7 @@ use source::Source;
 use worker::Worker;
 
 pub use history::{ChangesSince, Clock};
+pub use listing::Selection;
 
 use crate::{events::FileEventBatch, hash::ContentHash};
 

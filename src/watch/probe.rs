@@ -182,7 +182,16 @@ fn look_of(found: &Metadata, now: SystemTime) -> Look {
     let now = nanos(now);
     let at_rest = |time: i64| now.saturating_sub(time) > if time % SECOND == 0 { COARSE_TICK } else { TICK };
     let settled = at_rest(modified) && at_rest(status_changed);
-    Look { device, inode, size: found.len(), modified, status_changed, content: 0, settled }
+    Look {
+        device,
+        inode,
+        size: found.len(),
+        modified,
+        status_changed,
+        content: 0,
+        settled,
+        is_link: found.is_symlink(),
+    }
 }
 
 #[cfg(unix)]

@@ -134,12 +134,13 @@ fn encode(
         for (name, entry) in files {
             to.tag(FILE);
             to.name(name);
-            let Look { device, inode, size, modified, status_changed, content, settled } =
+            let Look { device, inode, size, modified, status_changed, content, settled, is_link } =
                 confirmed(&entry.look, directory, name, max_file_bytes);
             for number in [device, inode, size, modified as u64, status_changed as u64, content] {
                 to.number(number);
             }
             to.tag(settled.into());
+            to.tag(is_link.into());
             to.number(entry.born);
             to.number(entry.changed);
         }
@@ -192,8 +193,8 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
                 let (device, inode, size) = (number()?, number()?, number()?);
                 let (modified, status_changed) = (number()? as i64, number()? as i64);
                 let content = number()?;
-                let settled = from.tag()? != 0;
-                let look = Look { device, inode, size, modified, status_changed, content, settled };
+                let (settled, is_link) = (from.tag()? != 0, from.tag()? != 0);
+                let look = Look { device, inode, size, modified, status_changed, content, settled, is_link };
                 files.push((name, Entry { look, born: from.number()?, changed: from.number()? }));
             }
             GRAVE => graves.push((beneath(root, &from.path()?)?, from.number()?, from.number()?)),

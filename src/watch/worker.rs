@@ -512,7 +512,7 @@ pub(super) fn event(path: PathBuf, net: Net) -> FileChangeEvent {
         Net::Deleted => (FileEventKind::Deleted, None),
         Net::Renamed { from } => (FileEventKind::Renamed, Some(from)),
     };
-    FileChangeEvent { path, kind, old_path, content_hash: None, directory: false, origin: None }
+    FileChangeEvent { path, kind, old_path, content_hash: None, directory: false, origin: None, by: None }
 }
 
 struct OnDisk;

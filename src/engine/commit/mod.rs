@@ -156,7 +156,7 @@ impl Engine {
         };
         let mut put = Vec::with_capacity(work.len());
         for index in 0..work.len() {
-            match self.put_in_place(&work[index].step, &mut ready[index], sync) {
+            match self.put_in_place(&work[index].step, &mut ready[index], (mode.origin, sync)) {
                 Ok(how) => put.push(how),
                 Err(error) => {
                     self.fail(files, &work, (&mut ready, put), error, record, sync);

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use uuid::Uuid;
+
 use super::prepare::{Ctime, Ready};
 use crate::{
     disk::{Dir, stat_file, write_all},
@@ -33,8 +35,13 @@ pub(super) enum Put {
 }
 
 impl Engine {
-    pub(super) fn put_in_place(&self, step: &PlannedStep, ready: &mut Ready, sync: bool) -> Result<Put, IoError> {
-        self.announce(step);
+    pub(super) fn put_in_place(
+        &self,
+        step: &PlannedStep,
+        ready: &mut Ready,
+        (origin, sync): (Uuid, bool),
+    ) -> Result<Put, IoError> {
+        self.announce(step, origin);
         let result = match (&step.action, &step.original) {
             (Action::Write { new, in_place: true, .. }, Some(original)) => {
                 self.write_in_place(step, original, &ready.dir, new, sync).map(|()| Put::WrittenInPlace)
@@ -273,14 +280,14 @@ impl Engine {
     }
 
     /// Tells beforehand what will be seen.
-    fn announce(&self, step: &PlannedStep) {
+    fn announce(&self, step: &PlannedStep, origin: Uuid) {
         let real = step.path.absolute();
         match &step.action {
-            Action::Write { hash, .. } => self.observer.will_write(&real, Some(*hash)),
-            Action::Delete => self.observer.will_write(&real, None),
+            Action::Write { hash, .. } => self.observer.will_write(&real, Some(*hash), origin),
+            Action::Delete => self.observer.will_write(&real, None, origin),
             Action::MoveFrom { from, file, .. } => {
-                self.observer.will_write(&from.absolute(), None);
-                self.observer.will_write(&real, Some(file.hash));
+                self.observer.will_write(&from.absolute(), None, origin);
+                self.observer.will_write(&real, Some(file.hash), origin);
             }
         }
         self.forget(step);

@@ -147,6 +147,7 @@ pub(super) fn change(path: &str) -> FileChange {
         content_hash: None,
         directory: false,
         origin: None,
+        by: None,
     })
 }
 
