@@ -62,9 +62,9 @@ pub struct WatchStatus {
     pub pending: u64,
     /// How often the system's or the server's queue ran over.
     pub overflows: u64,
-    /// Changes that could not be reported.
+    /// Events that found the queue full; what they told of was found by comparing.
     pub dropped: u64,
-    /// Why the state is not what was asked for.
+    /// What is not watched although it should be, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -83,7 +83,7 @@ pub enum WatchBackend {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WatchState {
-    /// Some roots are still being walked; changes there may go untold.
+    /// Some roots are still being walked.
     Starting,
     Watching,
     Polling,

@@ -83,7 +83,7 @@ fn list(call: &Call, params: &ScanParams, want_tracking: bool) -> Result<Reply<S
     let mut listing = Listing { call, params, want_tracking, files: Vec::new(), count: 0 };
     listing.progress(json!({ "kind": "begin", "title": "Listing files", "cancellable": true }));
     let listed = roots.iter().try_for_each(|root| listing.list(root));
-    listing.progress(json!({ "kind": "end", "message": format!("{} files", listing.count) }));
+    listing.progress(json!({ "kind": "end", "message": format!("found {}", listing.count) }));
     listed.map(|()| ScanResult { files: listing.files }.into())
 }
 
@@ -153,6 +153,7 @@ impl Listing<'_> {
             });
         }
         self.tell();
+        self.progress(json!({ "kind": "report", "message": format!("found {}", self.count) }));
         Ok(())
     }
 
@@ -162,7 +163,6 @@ impl Listing<'_> {
             let part = ScanResult { files: std::mem::take(&mut self.files) };
             self.send(token, &part);
         }
-        self.progress(json!({ "kind": "report", "message": format!("{} files", self.count) }));
     }
 
     fn progress(&self, value: serde_json::Value) {

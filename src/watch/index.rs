@@ -85,13 +85,21 @@ impl Index {
     }
 
     /// Fills in the files of a directory, unless they are known already. What differs from what was saved of it counts
-    /// as changed at this moment; `content` looks at those whose times do not say it.
-    pub fn list(&mut self, directory: &Path, mut files: Vec<(OsString, Look)>, content: impl Fn(&Path) -> Look) {
+    /// as changed at this moment. `closer` looks at the content of those whose times will not show a change.
+    pub fn list(
+        &mut self,
+        directory: &Path,
+        mut files: Vec<(OsString, Look)>,
+        closer: impl Fn(&Path) -> Option<Look>,
+    ) {
         let known = self.directories.entry(directory.to_path_buf()).or_default();
         if known.complete {
             return;
         }
         known.complete = true;
+        for (name, look) in files.iter_mut().filter(|(_, look)| !look.settled) {
+            *look = closer(&directory.join(name)).unwrap_or(*look);
+        }
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let Some(saved) = known.saved.take() else {
             let entry = |look| Entry { look, born: self.tick, changed: self.tick };
@@ -120,7 +128,7 @@ impl Index {
                 return stays;
             };
             let same = entry.look.is_same(&look).unwrap_or_else(|| {
-                look = content(&directory.join(&**name));
+                look = closer(&directory.join(&**name)).unwrap_or(look);
                 entry.look.is_same(&look).unwrap_or(false)
             });
             if !same {
@@ -394,9 +402,10 @@ mod tests {
         index.restore("/r".into(), saved.map(|(file, entry)| (name(file), entry)).into());
         index.restore("/r/dir".into(), vec![(name("x"), entry(6, true))]);
         let here = [("same", 1), ("other", 20), ("unsure same", 4), ("unsure other", 5), ("new", 8)];
-        index.list(Path::new("/r"), here.map(|(name, number)| (name.into(), look(number))).into(), |path| {
-            let number = if path.ends_with("unsure same") { 4 } else { 5 };
-            Look { content: if number == 4 { 7 } else { 8 }, ..look(number) }
+        let here = here.map(|(name, number)| (name.into(), Look { settled: true, ..look(number) }));
+        index.list(Path::new("/r"), here.into(), |path| {
+            let (number, content) = if path.ends_with("unsure same") { (4, 7) } else { (5, 8) };
+            Some(Look { content, ..look(number) })
         });
         index.drop_unlisted(Path::new("/r"));
         let changed = |name: &str| index.entry(&Path::new("/r").join(name)).unwrap().changed > 10;
@@ -407,7 +416,7 @@ mod tests {
 
     fn list(index: &mut Index, directory: &str, names: &[&str]) {
         let files = names.iter().map(|name| (OsString::from(name), look(1))).collect();
-        index.list(Path::new(directory), files, |_| unreachable!("nothing was saved"));
+        index.list(Path::new(directory), files, |_| None);
     }
 
     fn look(number: u64) -> Look {

@@ -190,7 +190,7 @@ impl Worker {
     pub(super) fn root_gone(&mut self, root: &Path) {
         self.directories.insert(root.to_path_buf(), Attention::Polled);
         // What comes there is new.
-        self.index.list(root, Vec::new(), |_| Look::default());
+        self.index.list(root, Vec::new(), |_| None);
         self.fail(root, Failure::RootGone);
     }
 
@@ -200,8 +200,7 @@ impl Worker {
         match why {
             _ if first => {
                 let max_file_bytes = self.max_file_bytes;
-                let content = |path: &Path| probe::look(path, max_file_bytes).1.unwrap_or_default();
-                self.index.list(directory, files, content);
+                self.index.list(directory, files, |path| probe::look(path, max_file_bytes).1);
             }
             Why::Appeared => {
                 files.into_iter().for_each(|(name, _)| self.debouncer.push(Change::Appeared(directory.join(name)), at));

@@ -321,7 +321,7 @@ impl Worker {
             let net = settle_directory(change, &mut self.index, &OnDisk);
             if let Some(root) = gone.filter(|gone| self.rules.is_root(gone)) {
                 // It is known to be empty, so that what comes there again is new.
-                self.index.list(&root, Vec::new(), |_| Look::default());
+                self.index.list(&root, Vec::new(), |_| None);
             }
             told.extend(
                 net.tell.into_iter().map(|(path, net)| Told {

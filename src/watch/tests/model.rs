@@ -14,7 +14,7 @@ use super::{
     Picture, describe,
     world::{Operation, World},
 };
-use crate::watch::{debounce::Change, index::Look};
+use crate::watch::debounce::Change;
 
 /// One thing that goes on: something happens on disk, events come in, or time passes.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ fn reports_add_up_to_the_disk() {
 
 fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut world = World::new();
-    world.index.list(Path::new("/r"), Vec::new(), |_| Look::default());
+    world.index.list(Path::new("/r"), Vec::new(), |_| None);
     let mut client = Client { picture: Picture { files: BTreeMap::new() }, log: Vec::new() };
     let mut on_the_way = VecDeque::new();
     let mut now = 0;

@@ -6,7 +6,6 @@ use super::{
     describe,
     world::{Operation, World},
 };
-use crate::watch::index::Look;
 
 const TABLES: &str = include_str!("tables.txt");
 
@@ -29,7 +28,7 @@ fn play(rows: &str) -> (String, String) {
     let mut reports = Vec::new();
     let mut expected = String::new();
     if !rows.contains("unknown") {
-        world.index.list(&root(""), Vec::new(), |_| Look::default());
+        world.index.list(&root(""), Vec::new(), |_| None);
     }
     world.index.announce(&root(""));
     for row in rows.lines().filter(|row| !row.is_empty()) {
