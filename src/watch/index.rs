@@ -86,12 +86,7 @@ impl Index {
 
     /// Fills in the files of a directory, unless they are known already. What differs from what was saved of it counts
     /// as changed at this moment. `closer` looks at the content of those whose times will not show a change.
-    pub fn list(
-        &mut self,
-        directory: &Path,
-        mut files: Vec<(OsString, Look)>,
-        closer: impl Fn(&Path) -> Option<Look>,
-    ) {
+    pub fn list(&mut self, directory: &Path, mut files: Vec<(OsString, Look)>, closer: impl Fn(&Path) -> Option<Look>) {
         let known = self.directories.entry(directory.to_path_buf()).or_default();
         if known.complete {
             return;

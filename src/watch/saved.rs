@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -49,8 +49,8 @@ impl Saved {
             History { id: Uuid::new_v4(), from: index.tick }
         };
         let Some(directory) = &self.directory else { return anew(index) };
-        let lock = match lock(directory, root) {
-            Ok(Some(lock)) => lock,
+        let (lock, run) = match lock(directory, root) {
+            Ok(Some(owned)) => owned,
             Ok(None) => {
                 tracing::info!("another process saves the index of this root");
                 return anew(index);
@@ -61,6 +61,7 @@ impl Saved {
             }
         };
         self.next.get_or_insert_with(|| Instant::now() + EVERY);
+        index.tick = index.tick.max(run.saturating_mul(RUN));
         let restored = match fs::read(file_of(directory, root)) {
             Ok(bytes) => restore(&bytes, root, index).inspect_err(|error| {
                 tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew");
@@ -156,8 +157,8 @@ fn encode(
     to.finish()
 }
 
-/// Each process counts from far above what was saved: one that was killed has given out clocks that were not, and what
-/// happened after the saved one has to come after them too.
+/// Each process that owns a root counts from its number times this: one that was killed has given out clocks that were
+/// not saved, and what is found to have happened has to come after those too.
 const RUN: u64 = 1 << 32;
 
 const DIRECTORY: u8 = 0;
@@ -202,7 +203,7 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
         }
         Ok(())
     })?;
-    index.tick = index.tick.max(tick.saturating_add(RUN));
+    index.tick = index.tick.max(tick);
     for (directory, files) in directories {
         index.restore(directory, files);
     }
@@ -226,15 +227,33 @@ fn file_of(directory: &Path, root: &Path) -> PathBuf {
     directory.join(format!("{}.index", &hash[..32]))
 }
 
-fn lock(directory: &Path, root: &Path) -> io::Result<Option<File>> {
+/// Takes possession of what is saved of a root and counts how often that was done; `None` if it is somebody else's.
+fn lock(directory: &Path, root: &Path) -> io::Result<Option<(File, u64)>> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
     let path = file_of(directory, root).with_extension("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-    Ok(try_lock(&file)?.then_some(file))
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    if !try_lock(&file)? {
+        return Ok(None);
+    }
+    let mut number = String::new();
+    file.read_to_string(&mut number)?;
+    let run = number.trim().parse::<u64>().unwrap_or(0) + 1;
+    if run == 1 {
+        // It is the first time, or the number was lost: then nobody knows which clocks have been given out.
+        match fs::remove_file(file_of(directory, root)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    file.seek(SeekFrom::Start(0))?;
+    // As long each time, so that nothing is left of the number before.
+    file.write_all(format!("{run:020}\n").as_bytes())?;
+    file.sync_all()?;
+    Ok(Some((file, run)))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

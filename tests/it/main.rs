@@ -9,3 +9,6 @@ mod library;
 mod support;
 #[cfg(feature = "server")]
 mod transcripts;
+// The programs and the signals of Linux.
+#[cfg(all(feature = "server", target_os = "linux"))]
+mod watching;
