@@ -44,6 +44,29 @@ fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
     wait_for_threads_to_end(threads);
     assert_eq!(count("/proc/self/fd"), descriptors, "managers");
 
+    let state = tempfile::tempdir().unwrap();
+    let config = WatchConfig { state_dir: Some(state.path().to_path_buf()), ..WatchConfig::default() };
+    let watcher = Watcher::start(config, |_| {}).unwrap();
+    let (mut memory, mut descriptors) = (0, 0);
+    for round in 0..1_000 {
+        if round == 200 {
+            // What is needed once is there by now.
+            (memory, descriptors) = (resident_bytes(), count("/proc/self/fd"));
+        }
+        watcher.add_root(dir.path());
+        watcher.sync(LIMIT).unwrap();
+        assert_eq!(watcher.status().watches, 3);
+        watcher.remove_root(dir.path());
+        watcher.sync(LIMIT).unwrap();
+        assert_eq!(watcher.status().watches, 0);
+    }
+    assert_eq!(count("/proc/self/fd"), descriptors, "roots that come and go");
+    let grown = resident_bytes().saturating_sub(memory);
+    assert!(grown < 1 << 20, "{grown} bytes more for roots that come and go");
+    assert_eq!(fs::read_dir(state.path().join("index")).unwrap().count(), 2, "what is saved is replaced");
+    drop(watcher);
+    wait_for_threads_to_end(threads);
+
     let watcher = watching(Backend::Native, dir.path());
     watcher.expect_write(&dir.path().join("x"), Some(ploke_io::hash::ContentHash::of(b"x")));
     assert_nothing_runs();
@@ -95,6 +118,11 @@ fn wake_ups() -> Vec<String> {
     }
     assert_eq!(counts.len(), 2, "{counts:?}");
     counts
+}
+
+fn resident_bytes() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 fn count(directory: &str) -> usize {

@@ -295,6 +295,13 @@ impl IoManagerHandle {
         self.inner.enter(|inner| inner.watcher().iter().for_each(|watcher| watcher.hint(path)))
     }
 
+    /// Ends watching at once, whatever calls still run, and saves what is known of the roots.
+    #[cfg(all(feature = "watcher", feature = "server"))]
+    pub(crate) fn end_watching(&self) {
+        let watcher = self.inner.watcher.write().unwrap_or_else(PoisonError::into_inner).take();
+        watcher.iter().for_each(|watcher| watcher.end());
+    }
+
     /// Allows a directory and all beneath it, and watches it if the watcher is enabled.
     ///
     /// # Errors

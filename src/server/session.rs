@@ -108,6 +108,12 @@ impl Session {
         }
     }
 
+    /// Keeps what is worth keeping; the process may end at any moment afterwards.
+    pub fn end(&self) {
+        #[cfg(feature = "watcher")]
+        self.manager.end_watching();
+    }
+
     /// What has become of the requests so far, by method.
     pub fn requests(&self) -> BTreeMap<String, MethodStats> {
         self.connection.get().map(|connection| connection.metrics.snapshot()).unwrap_or_default()

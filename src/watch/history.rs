@@ -194,8 +194,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_unknown_too_old_or_from_the_future_gives_all_files_as_created() {
-        let mut index = Index::default();
-        index.tick = 5;
+        let mut index = Index::default().at(5);
         index.insert(Path::new("/r/a"), look(1), true);
         let history = History { id: Uuid::from_u128(1), from: 3 };
         let at = |id, tick| Clock::new([(Uuid::from_u128(id), tick)].into_iter());

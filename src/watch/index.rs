@@ -320,6 +320,13 @@ pub(super) fn below<'a, T>(
 mod tests {
     use super::*;
 
+    impl Index {
+        /// An index at this tick.
+        pub fn at(self, tick: u64) -> Self {
+            Self { tick, ..self }
+        }
+    }
+
     #[test]
     fn a_name_is_known_to_be_absent_only_where_the_directory_was_listed() {
         let mut index = Index::default();

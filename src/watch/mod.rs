@@ -56,7 +56,7 @@ use crate::{events::FileEventBatch, hash::ContentHash};
 pub struct Watcher {
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Watcher {
@@ -83,7 +83,7 @@ impl Watcher {
             .name("ploke-watch".into())
             .spawn(move || worker.run())
             .map_err(WatchError::Thread)?;
-        Ok(Self { inbox, shared, thread: Some(thread) })
+        Ok(Self { inbox, shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Watches all below this directory, whose path must be absolute and free of symbolic links; roots may be nested.
@@ -163,6 +163,17 @@ impl Watcher {
         self.shared.echo().withdraw(real_path, content);
     }
 
+    /// Ends it: what is known of the roots is saved, and nothing is reported any more.
+    pub fn end(&self) {
+        self.inbox.stop();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The sink may own the last handle: then this is the watcher's own thread, which ends by itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // A panic of the thread has been told by its status.
+            let _ = thread.join();
+        }
+    }
+
     pub fn status(&self) -> WatchStatus {
         let (waiting, dropped) = self.inbox.load();
         let mut status = self.shared.status().clone();
@@ -182,12 +193,7 @@ pub(crate) fn hash_of(path: &Path, max_bytes: u64) -> Option<ContentHash> {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.inbox.stop();
-        // The sink may own the last handle: then this is the watcher's own thread, which ends by itself.
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            // A panic of the thread has been told by its status.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

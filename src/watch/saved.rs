@@ -9,7 +9,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use uuid::Uuid;
@@ -31,6 +31,9 @@ pub(super) struct Saved {
     owned: BTreeMap<PathBuf, (File, u64)>,
     next: Option<Instant>,
 }
+
+/// Since a root was opened last.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A crash loses no more than what happened in this time: a later start tells it once more.
 const EVERY: Duration = Duration::from_secs(60);
@@ -60,7 +63,10 @@ impl Saved {
                 return anew(index);
             }
         };
-        self.next.get_or_insert_with(|| Instant::now() + EVERY);
+        if self.next.is_none() {
+            self.next = Some(Instant::now() + EVERY);
+            remove_old(directory).unwrap_or_else(|error| tracing::warn!(%error, "old indices could not be removed"));
+        }
         index.tick = index.tick.max(run.saturating_mul(RUN));
         let restored = match fs::read(file_of(directory, root)) {
             Ok(bytes) => restore(&bytes, root, index).inspect_err(|error| {
@@ -256,6 +262,27 @@ fn lock(directory: &Path, root: &Path) -> io::Result<Option<(File, u64)>> {
     Ok(Some((file, run)))
 }
 
+/// Removes what was saved of roots that nobody has opened for long.
+fn remove_old(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "lock") {
+            continue;
+        }
+        let file = File::open(&path)?;
+        let age = SystemTime::now().duration_since(file.metadata()?.modified()?).unwrap_or_default();
+        if age > KEPT && try_lock(&file)? {
+            for extension in ["index", "new", "lock"] {
+                match fs::remove_file(path.with_extension(extension)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut options = OpenOptions::new();
@@ -269,4 +296,73 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: &str = "/r";
+
+    #[test]
+    fn what_is_saved_is_found_again_by_the_next_owner_and_by_nobody_else_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut index, mut saved) = (Index::default(), owner(dir.path()));
+        let history = saved.load(Path::new(ROOT), &mut index);
+        let look = Look { inode: 1, size: 2, modified: -3, status_changed: 4, settled: true, ..Look::default() };
+        for name in ["a", "d/b", "gone"] {
+            index.insert(&Path::new(ROOT).join(name), look, true);
+        }
+        index.remove(Path::new("/r/gone"));
+        saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
+        let other = owner(dir.path()).load(Path::new(ROOT), &mut Index::default());
+        assert_ne!(other.id, history.id, "it is in use");
+        drop(saved);
+
+        let (mut found, mut next) = (Index::default(), owner(dir.path()));
+        assert_eq!(next.load(Path::new(ROOT), &mut found), history);
+        assert_eq!(found.look(Path::new("/r/d/b")), Some(&look));
+        assert_eq!(found.graves.died_since(0).collect::<Vec<_>>(), [Path::new("/r/gone")]);
+        assert!(found.tick > index.tick, "clocks that were given out later and not saved come before");
+    }
+
+    #[test]
+    fn any_damage_and_another_root_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut index, mut saved) = (Index::default(), owner(dir.path()));
+        let history = saved.load(Path::new(ROOT), &mut index);
+        index.insert(Path::new("/r/a"), Look { settled: true, ..Look::default() }, true);
+        let bytes = encode(Path::new(ROOT), &history, &index, 100, |_| true);
+        assert_eq!(restore(&bytes, Path::new(ROOT), &mut Index::default()), Ok(history));
+        assert_eq!(restore(&bytes, Path::new("/s"), &mut Index::default()), Err(DecodeError::Torn));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 4;
+            assert!(restore(&damaged, Path::new(ROOT), &mut Index::default()).is_err(), "byte {at}");
+            assert!(restore(&bytes[..at], Path::new(ROOT), &mut Index::default()).is_err(), "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_opened_for_long_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut saved = owner(dir.path());
+        for root in ["/old", "/used"] {
+            let history = saved.load(Path::new(root), &mut Index::default());
+            saved.save(Path::new(root), &history, &Index::default().at(1), 100, |_| true);
+        }
+        let directory = dir.path().join("index");
+        let lock = file_of(&directory, Path::new("/old")).with_extension("lock");
+        File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - 2 * KEPT).unwrap();
+        remove_old(&directory).unwrap();
+        assert!(lock.exists(), "it is in use");
+        drop(saved);
+        remove_old(&directory).unwrap();
+        assert!(!lock.exists() && !file_of(&directory, Path::new("/old")).exists());
+        assert!(file_of(&directory, Path::new("/used")).exists());
+    }
+
+    fn owner(state_dir: &Path) -> Saved {
+        Saved::new(Some(state_dir.to_path_buf()))
+    }
 }

@@ -146,6 +146,9 @@ impl Threads {
             // Only the end of the writer can be received.
             End::InputEnded | End::Broken => drop(self.writing.recv()),
         }
+        if let Some(session) = self.dispatch.lsp.agreed().session() {
+            session.end();
+        }
         self.runtime.shutdown_background();
         if end != End::Broken && self.dispatch.is_shut_down() { 0 } else { 1 }
     }
