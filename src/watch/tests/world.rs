@@ -58,6 +58,18 @@ impl World {
         self.debouncer.push(change, self.start + Duration::from_millis(millis));
     }
 
+    /// Compares everything with the index, as a poll does.
+    pub fn compare(&mut self, millis: u64) {
+        let there = self.disk.0.keys().filter(|file| {
+            let now = self.disk.look(file);
+            self.index.look(file).zip(now).is_none_or(|(before, now)| before.is_same(&now) != Some(true))
+        });
+        let known = self.index.files_below(Path::new("/r"));
+        let gone = known.iter().filter(|file| !self.disk.is_file(file));
+        let different: Vec<_> = there.chain(gone).cloned().collect();
+        different.into_iter().for_each(|file| self.deliver(Change::Suspect(file), millis));
+    }
+
     /// When something is due next, in milliseconds.
     pub fn next_deadline(&self) -> Option<u64> {
         self.debouncer.next_deadline().map(|at| (at - self.start).as_millis() as u64)
