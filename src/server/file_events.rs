@@ -1,10 +1,13 @@
 //! From changes outside to `ploke/fileChanged`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde_json::json;
 
-use super::{sync::Barrier, transport::Outbox};
+use super::transport::Outbox;
 use crate::{events::FileEventBatch, manager::FileEvents, protocol::FileChange};
 
 /// Looks again for room for a client that does not read.
@@ -52,4 +55,27 @@ fn keep(kept: &mut FileEventBatch, batch: FileEventBatch) {
 fn warning(text: &str) -> Vec<u8> {
     let params = json!({ "type": 2, "message": format!("ploke-io: {text}") });
     json!({ "jsonrpc": "2.0", "method": "window/showMessage", "params": params }).to_string().into_bytes()
+}
+
+/// The last barrier that everything before has been queued for the client, and the `seq` of what was queued last.
+#[derive(Debug, Default)]
+pub(super) struct Barrier {
+    passed: Mutex<(u64, u64)>,
+    changed: Condvar,
+}
+
+impl Barrier {
+    pub fn pass(&self, barrier: u64, seq: u64) {
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = (barrier, seq);
+        self.changed.notify_all();
+    }
+
+    /// `None` if it has not been passed in this time.
+    #[cfg(feature = "watcher")]
+    pub fn wait_for(&self, barrier: u64, limit: Duration) -> Option<u64> {
+        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(passed, limit, |(passed, _)| *passed < barrier);
+        let (passed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!timeout.timed_out()).then_some(passed.1)
+    }
 }

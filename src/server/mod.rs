@@ -16,6 +16,7 @@ mod scan;
 pub(crate) mod session;
 mod snippets;
 mod status;
+#[cfg(feature = "watcher")]
 mod sync;
 #[cfg(not(fuzzing))]
 mod transport;

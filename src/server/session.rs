@@ -12,7 +12,8 @@ use lsp_types::{InitializeParams, Url, WorkspaceFolder};
 use uuid::Uuid;
 
 use super::{
-    Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError, sync::Barrier,
+    Connection, ServerOptions, decode::decode_part, file_events::Barrier, lifecycle::negotiate_encoding,
+    method::RpcError,
 };
 use crate::{
     engine::{CacheLimits, Durability, LockingPolicy, RecoveryReport, UndoLimits},
@@ -38,7 +39,7 @@ pub(crate) struct Session {
     pub started: Instant,
     /// For the user.
     notices: Mutex<Vec<Notice>>,
-    pub barrier: Arc<Barrier>,
+    pub(super) barrier: Arc<Barrier>,
     /// From before the first root on, so that nothing is missed.
     events: Mutex<Option<FileEvents>>,
     connection: OnceLock<Connection>,
@@ -101,6 +102,7 @@ impl Session {
     }
 
     /// Queues a notification as soon as there is room for it.
+    #[cfg(feature = "watcher")]
     pub fn send(&self, message: Vec<u8>) {
         if let Some(connection) = self.connection.get() {
             connection.outbox.wait_for_room();

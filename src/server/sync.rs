@@ -1,9 +1,6 @@
-//! `ploke/sync`, and the barrier it waits for.
+//! `ploke/sync`.
 
-use std::{
-    sync::{Condvar, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::method::{Call, Method, Reply, RpcError};
 use crate::protocol::{
@@ -33,27 +30,5 @@ impl Method for Sync {
             ))
         })?;
         Ok(SyncResult { seq }.into())
-    }
-}
-
-/// The last barrier that everything before has been queued for the client, and the `seq` of what was queued last.
-#[derive(Debug, Default)]
-pub(crate) struct Barrier {
-    passed: Mutex<(u64, u64)>,
-    changed: Condvar,
-}
-
-impl Barrier {
-    pub fn pass(&self, barrier: u64, seq: u64) {
-        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = (barrier, seq);
-        self.changed.notify_all();
-    }
-
-    /// `None` if it has not been passed in this time.
-    fn wait_for(&self, barrier: u64, limit: Duration) -> Option<u64> {
-        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(passed, limit, |(passed, _)| *passed < barrier);
-        let (passed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        (!timeout.timed_out()).then_some(passed.1)
     }
 }
