@@ -1,7 +1,7 @@
 //! The watcher's thread: waits for events and deadlines, and reports.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     mem,
     path::{Path, PathBuf},
     sync::Arc,
@@ -347,7 +347,8 @@ impl Worker {
             while !self.todo.is_empty() && !self.stopping {
                 self.walk();
             }
-            files.extend(self.debouncer.suspects());
+            let known: HashSet<_> = files.iter().map(|change| change.path.clone()).collect();
+            files.extend(self.debouncer.suspects().into_iter().filter(|change| !known.contains(&change.path)));
         }
         for change in files {
             // Hashing takes its time, during which the queue must not fill.
@@ -482,18 +483,18 @@ impl Worker {
 
 /// Takes files that have gone here and come there, which nobody saw happen, for renamed.
 fn pair_renames(told: Vec<Told>) -> Vec<FileChangeEvent> {
-    let mut gone: std::collections::HashMap<(u64, u64), (Look, PathBuf)> = told
+    let mut gone: HashMap<(u64, u64), (Look, PathBuf)> = told
         .iter()
         .filter(|told| told.event.kind == FileEventKind::Deleted)
         .filter_map(|told| told.end.map(|look| ((look.device, look.inode), (look, told.event.path.clone()))))
         .collect();
-    let mut renamed = std::collections::HashSet::new();
+    let mut renamed = HashSet::new();
     let mut changes: Vec<FileChangeEvent> = Vec::with_capacity(told.len());
     for Told { mut event, end } in told {
         let look = end.filter(|_| event.kind == FileEventKind::Created);
         let from = look.and_then(|look| {
-            let (before, _) = gone.get(&(look.device, look.inode))?;
-            before.may_be_renamed(&look).then(|| gone.remove(&(look.device, look.inode)))?
+            let (before, from) = gone.get(&(look.device, look.inode))?;
+            (*from != event.path && before.may_be_renamed(&look)).then(|| gone.remove(&(look.device, look.inode)))?
         });
         if let Some((_, from)) = from {
             renamed.insert(from.clone());
@@ -537,6 +538,39 @@ impl Drop for Ended {
         status.watches = 0;
         if std::thread::panicking() {
             status.reason = Some("the watcher has failed; see the log".into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_has_gone_and_come_is_renamed_if_it_is_the_same_and_elsewhere() {
+        let look = |inode, modified| Some(Look { inode, modified, ..Look::default() });
+        let told = |kind: FileEventKind, path: &str, end| Told {
+            event: FileChangeEvent { kind, ..event(path.into(), Net::Modified) },
+            end,
+        };
+        use FileEventKind::{Created, Deleted, Renamed};
+        let paired = |told: Vec<Told>| {
+            let changes = pair_renames(told);
+            changes.into_iter().map(|change| (change.kind, change.path, change.old_path)).collect::<Vec<_>>()
+        };
+        let gone = || told(Deleted, "/r/a", look(1, 1));
+        assert_eq!(
+            paired(vec![gone(), told(Created, "/r/b", look(1, 1))]),
+            [(Renamed, "/r/b".into(), Some("/r/a".into()))]
+        );
+        for there in [
+            told(Created, "/r/b", look(2, 1)),
+            told(Created, "/r/b", look(1, 2)),
+            told(Created, "/r/b", None),
+            told(Created, "/r/a", look(1, 1)),
+        ] {
+            let path = there.event.path.clone();
+            assert_eq!(paired(vec![gone(), there]), [(Deleted, "/r/a".into(), None), (Created, path, None)]);
         }
     }
 }

@@ -70,6 +70,8 @@ fn soak(settings: Value, seconds: u64) {
                 }
             });
         }
+        // Also when something below fails.
+        let _stop = Stop(&stop);
         // The others leave this directory alone, so every edit succeeds.
         let (mut edit, mut content) = (0, String::new());
         while Instant::now() < end {
@@ -91,9 +93,16 @@ fn soak(settings: Value, seconds: u64) {
                 watched.sync();
             }
         }
-        stop.store(true, Relaxed);
     });
     watched.assert_true();
+}
+
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 fn make_tree(root: &Path, files: u64) {
