@@ -11,6 +11,7 @@
 //! What others do to a path between two polls after our own write of it is told as a modification, and not at all where
 //! it leaves what we ourselves had left there at one of these looks or later.
 
+mod answer;
 mod debounce;
 mod echo;
 mod history;
@@ -23,6 +24,7 @@ mod listing;
 #[cfg(not(target_os = "linux"))]
 mod notify;
 mod probe;
+mod report;
 mod rules;
 mod saved;
 mod settle;

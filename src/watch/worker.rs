@@ -1,7 +1,7 @@
 //! The watcher's thread: waits for events and deadlines, and reports.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     mem,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,10 +11,11 @@ use std::{
 use super::{
     Backend, Shared, WatchConfig, WatchState,
     debounce::{Change, Debouncer, Due, FileChange},
-    history::{ChangesSince, Clock, History, changes_since},
+    history::History,
     inbox::{Command, Inbox, Taken},
     index::{Index, Look},
     probe::{self, Found},
+    report::{Told, pair_renames},
     rules::Rules,
     saved::Saved,
     settle::{Check, Disk, Net, settle_directory, settle_file},
@@ -43,14 +44,14 @@ pub(super) struct Worker {
     pub(super) max_file_bytes: u64,
     pub(super) threads: usize,
     sink: Box<dyn Fn(FileEventBatch) + Send>,
-    backend: Backend,
-    poll_interval: Duration,
+    pub(super) backend: Backend,
+    pub(super) poll_interval: Duration,
     next_poll: Option<Instant>,
-    histories: BTreeMap<PathBuf, History>,
-    saved: Saved,
+    pub(super) histories: BTreeMap<PathBuf, History>,
+    pub(super) saved: Saved,
     /// Roots whose first walk is not finished.
-    starting: Vec<PathBuf>,
-    stopping: bool,
+    pub(super) starting: Vec<PathBuf>,
+    pub(super) stopping: bool,
     recovery: Recovery,
     /// Something could be neither watched nor polled, and nobody was told yet.
     pub(super) hole: bool,
@@ -75,19 +76,8 @@ enum Recovery {
     RunningOutdated,
 }
 
-/// A change that may be told, and how the file looked when it was there.
-struct Told {
-    event: FileChangeEvent,
-    /// The look of a file that was only suspected to have come or gone, which may be the other end of a rename.
-    end: Option<Look>,
-}
-
 /// Large bursts come in several batches, so that the first one need not wait until the last file is hashed.
 const MOST_CHANGES: usize = 1000;
-
-/// Somebody who changes files without pause must not keep a barrier from ever being passed: what had happened before it
-/// has been told after two rounds.
-const MOST_ROUNDS: usize = 8;
 
 impl Worker {
     pub fn new(
@@ -153,7 +143,7 @@ impl Worker {
         }
     }
 
-    fn take_in(&mut self, taken: Taken) {
+    pub(super) fn take_in(&mut self, taken: Taken) {
         self.stopping |= taken.stop;
         let now = Instant::now();
         for event in taken.events {
@@ -194,50 +184,6 @@ impl Worker {
         }
     }
 
-    /// Reports all that has happened up to now.
-    fn sync(&mut self) {
-        let told_by_system = self.source.drain();
-        if told_by_system.is_none() {
-            // The system may still keep something back, but it shows by comparing.
-            for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
-                self.recheck(&root, Instant::now());
-            }
-        }
-        self.poll();
-        for _ in 0..MOST_ROUNDS {
-            self.take_in_events();
-            while self.source.drain() == Some(true) {
-                self.take_in_events();
-            }
-            self.take_in_events();
-            while !self.todo.is_empty() {
-                self.walk();
-            }
-            self.finish_walk();
-            self.flush(true);
-            if self.stopping || (self.todo.is_empty() && self.debouncer.len() == 0) {
-                break;
-            }
-        }
-        self.publish();
-    }
-
-    /// Takes in what waits but commands.
-    fn take_in_events(&mut self) {
-        let taken = self.inbox.take_events();
-        self.take_in(taken);
-    }
-
-    fn changes(&self, since: Option<&Clock>) -> ChangesSince {
-        let forgotten = self.index.graves.from;
-        let roots = self
-            .histories
-            .iter()
-            .map(|(root, history)| (root.as_path(), History { from: history.from.max(forgotten), ..*history }));
-        let is_in = |root: &Path, path: &Path| self.rules.root_of(path).is_some_and(|deepest| deepest == root);
-        changes_since(&self.index, roots, is_in, since)
-    }
-
     fn deadline(&self) -> Option<Instant> {
         let echo = self.shared.echo().next_expiry();
         [self.debouncer.next_deadline(), echo, self.next_poll, self.saved.next()].into_iter().flatten().min()
@@ -258,7 +204,7 @@ impl Worker {
         }
     }
 
-    fn finish_walk(&mut self) {
+    pub(super) fn finish_walk(&mut self) {
         for root in mem::take(&mut self.starting) {
             self.index.drop_unlisted(&root);
         }
@@ -289,27 +235,8 @@ impl Worker {
         }
     }
 
-    fn is_limited(&self) -> bool {
-        self.failed.values().any(|failure| *failure == Failure::Limit)
-    }
-
-    fn save(&mut self) {
-        for root in self.histories.keys().cloned().collect::<Vec<_>>() {
-            self.save_root(&root);
-        }
-    }
-
-    fn save_root(&mut self, root: &Path) {
-        let Some(history) = self.histories.get(root).filter(|_| !self.starting.iter().any(|starting| starting == root))
-        else {
-            return;
-        };
-        let is_in = |path: &Path| self.rules.root_of(path).is_some_and(|deepest| deepest == root);
-        self.saved.save(root, history, &self.index, self.max_file_bytes, is_in);
-    }
-
     /// Reports what is due, or all that waits.
-    fn flush(&mut self, all: bool) {
+    pub(super) fn flush(&mut self, all: bool) {
         let due = if all { self.debouncer.all(Instant::now()) } else { self.debouncer.due(Instant::now()) };
         let Due { directories, mut files } = due;
         let (mut told, mut is_moved) = (Vec::new(), false);
@@ -423,87 +350,6 @@ impl Worker {
         let landed = echo.landed(path);
         echo.is_own(path, Found::NoFile, landed, Instant::now())
     }
-
-    fn publish(&self) {
-        let mut status = self.shared.status();
-        status.state = match self.backend {
-            _ if !self.starting.is_empty() || self.inbox.has_new_root() => WatchState::Starting,
-            Backend::Native => WatchState::Watching,
-            Backend::Poll => WatchState::Polling,
-        };
-        status.watches = self.directories.values().filter(|known| **known == Attention::Watched).count();
-        status.pending = self.debouncer.len();
-        status.overflows = self.overflows;
-        status.reason = self.reason(status.limit);
-    }
-
-    fn reason(&self, limit: Option<usize>) -> Option<String> {
-        if let Some(notice) = self.limit_notice_for(limit) {
-            return Some(notice);
-        }
-        let (path, failure) = self.failed.first_key_value()?;
-        let count = self.failed.len();
-        let root = self.rules.root_of(path).unwrap_or_default();
-        let name = match path.strip_prefix(&root) {
-            Ok(below) if !below.as_os_str().is_empty() => below.display().to_string(),
-            _ => root.file_name().map_or("/".into(), |name| name.to_string_lossy().into_owned()),
-        };
-        let what = match failure {
-            Failure::Limit => return None,
-            Failure::RootGone => format!("the workspace root is not there; it is looked for {}", self.every()),
-            Failure::Other(message) => format!("{message}: allow reading it, or leave it out with watch.ignore"),
-        };
-        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        Some(format!("not watched: {name}{others}; {what}"))
-    }
-
-    fn limit_notice(&self) -> Option<String> {
-        let limit = self.shared.status().limit;
-        self.limit_notice_for(limit)
-    }
-
-    fn limit_notice_for(&self, limit: Option<usize>) -> Option<String> {
-        let polled = self.failed.values().filter(|failure| **failure == Failure::Limit).count();
-        if polled == 0 {
-            return None;
-        }
-        let needed = self.directories.len();
-        let allowed = limit.map(|limit| format!(" (now {limit} for all processes of the user)")).unwrap_or_default();
-        Some(format!(
-            "the system allows no more file watches: {polled} of {needed} directories are polled {} instead; raise \
-             fs.inotify.max_user_watches{allowed}, or leave out directories with watch.ignore",
-            self.every()
-        ))
-    }
-
-    fn every(&self) -> String {
-        format!("every {} s", self.poll_interval.as_secs_f32())
-    }
-}
-
-/// Takes files that have gone here and come there, which nobody saw happen, for renamed.
-fn pair_renames(told: Vec<Told>) -> Vec<FileChangeEvent> {
-    let mut gone: HashMap<(u64, u64), (Look, PathBuf)> = told
-        .iter()
-        .filter(|told| told.event.kind == FileEventKind::Deleted)
-        .filter_map(|told| told.end.map(|look| ((look.device, look.inode), (look, told.event.path.clone()))))
-        .collect();
-    let mut renamed = HashSet::new();
-    let mut changes: Vec<FileChangeEvent> = Vec::with_capacity(told.len());
-    for Told { mut event, end } in told {
-        let look = end.filter(|_| event.kind == FileEventKind::Created);
-        let from = look.and_then(|look| {
-            let (before, from) = gone.get(&(look.device, look.inode))?;
-            (*from != event.path && before.may_be_renamed(&look)).then(|| gone.remove(&(look.device, look.inode)))?
-        });
-        if let Some((_, from)) = from {
-            renamed.insert(from.clone());
-            event = FileChangeEvent { kind: FileEventKind::Renamed, old_path: Some(from), ..event };
-        }
-        changes.push(event);
-    }
-    changes.retain(|change| change.kind != FileEventKind::Deleted || !renamed.contains(&change.path));
-    changes
 }
 
 pub(super) fn event(path: PathBuf, net: Net) -> FileChangeEvent {
@@ -538,39 +384,6 @@ impl Drop for Ended {
         status.watches = 0;
         if std::thread::panicking() {
             status.reason = Some("the watcher has failed; see the log".into());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_has_gone_and_come_is_renamed_if_it_is_the_same_and_elsewhere() {
-        let look = |inode, modified| Some(Look { inode, modified, ..Look::default() });
-        let told = |kind: FileEventKind, path: &str, end| Told {
-            event: FileChangeEvent { kind, ..event(path.into(), Net::Modified) },
-            end,
-        };
-        use FileEventKind::{Created, Deleted, Renamed};
-        let paired = |told: Vec<Told>| {
-            let changes = pair_renames(told);
-            changes.into_iter().map(|change| (change.kind, change.path, change.old_path)).collect::<Vec<_>>()
-        };
-        let gone = || told(Deleted, "/r/a", look(1, 1));
-        assert_eq!(
-            paired(vec![gone(), told(Created, "/r/b", look(1, 1))]),
-            [(Renamed, "/r/b".into(), Some("/r/a".into()))]
-        );
-        for there in [
-            told(Created, "/r/b", look(2, 1)),
-            told(Created, "/r/b", look(1, 2)),
-            told(Created, "/r/b", None),
-            told(Created, "/r/a", look(1, 1)),
-        ] {
-            let path = there.event.path.clone();
-            assert_eq!(paired(vec![gone(), there]), [(Deleted, "/r/a".into(), None), (Created, path, None)]);
         }
     }
 }
