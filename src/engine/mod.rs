@@ -2,6 +2,7 @@
 
 mod cache;
 mod commit;
+mod documents;
 mod edit;
 #[cfg(test)]
 mod faults;
@@ -28,6 +29,7 @@ use std::{
 use uuid::Uuid;
 
 pub use cache::{CacheLimits, CacheStatus};
+pub use documents::{BufferEdit, EditedBuffer, Editor, EditorError, NoEditor, OpenDocument, OpenDocuments, Source};
 pub use edit::{
     Atomicity, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, FileOutcome, FileStatus,
     Preview, TextChange, WriteSnippetData,

@@ -11,7 +11,10 @@ use std::{
 use lsp_types::{InitializeParams, Url, WorkspaceFolder};
 use uuid::Uuid;
 
-use super::{Connection, ServerOptions, decode::decode_part, lifecycle::negotiate_encoding, method::RpcError};
+use super::{
+    Connection, ServerOptions, decode::decode_part, editor::ClientEditor, lifecycle::negotiate_encoding,
+    method::RpcError,
+};
 use crate::{
     engine::{CacheLimits, Durability, LockingPolicy, RecoveryReport, UndoLimits},
     error::IoErrorKind,
@@ -27,6 +30,8 @@ use crate::{protocol::status::WatchBackend, watch};
 pub(crate) struct Session {
     pub manager: IoManagerHandle,
     pub encoding: PositionEncoding,
+    /// The client, as far as it has documents open.
+    pub editor: ClientEditor,
     /// Of tracking hashes, for requests that name none.
     pub namespace: Uuid,
     /// Of edits that do not ask for one.
@@ -71,9 +76,11 @@ impl Session {
         let recovered = recovery_notices(&manager.status().recovered);
         let notices: Vec<_> = problems.into_iter().map(Notice::Problem).chain(recovered).collect();
         notices.iter().for_each(Notice::log);
+        let encoding = negotiate_encoding(&params.capabilities);
         Ok(Self {
             manager,
-            encoding: negotiate_encoding(&params.capabilities),
+            encoding,
+            editor: ClientEditor::new(encoding, &params.capabilities),
             namespace: settings.namespace.unwrap_or_default(),
             durability: settings.durability.map_or(Durability::Full, Durability::from),
             max_message_bytes: settings.limits.max_message_bytes.map_or(super::MAX_MESSAGE_BYTES, |bytes| bytes.get()),
@@ -89,6 +96,7 @@ impl Session {
         if let Some(events) = self.events.lock().unwrap_or_else(PoisonError::into_inner).take() {
             connection.runtime.spawn(super::file_events::forward(events, Arc::clone(&connection.outbox)));
         }
+        self.editor.connect(&connection);
         let _ = self.connection.set(connection);
     }
 

@@ -1,14 +1,15 @@
 //! The files of one group of changes as they will be after the changes so far.
 
-use std::{iter, ops::Range, sync::Arc};
+use std::{iter, ops::Range, path::PathBuf, sync::Arc};
 
 use super::targets::{Step, Target};
 use crate::{
     engine::{
-        Change, CreateFileData, Guard, TextChange, WriteSnippetData, file::FileContent, range::RangeFinder,
-        read::VerifiedText,
+        Change, CreateFileData, Guard, OpenDocument, TextChange, WriteSnippetData, documents::SAVE_FIRST,
+        file::FileContent, range::RangeFinder, read::VerifiedText,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
+    hash::ContentHash,
     roots::RootedPath,
     splice::{Splice, SpliceError},
 };
@@ -18,6 +19,16 @@ pub(in crate::engine) struct Before {
     pub content: Arc<FileContent>,
     /// The bytes were read; a file that is only moved or deleted may be too large for that.
     pub whole: bool,
+    /// What is here is not the file but a document.
+    pub buffer: Option<Buffer>,
+}
+
+/// A document that is open with another text than its file has.
+pub(in crate::engine) struct Buffer {
+    /// By which it was opened.
+    pub opened: PathBuf,
+    pub document: Arc<OpenDocument>,
+    pub on_disk: Option<ContentHash>,
 }
 
 /// What a place holds.
@@ -88,7 +99,7 @@ impl<'a> Draft<'a> {
         let slot = |(index, (target, path, before)): (usize, (usize, &'a RootedPath, Option<Before>))| Slot {
             target,
             path,
-            now: if path.stat().is_some() { Now::Original(index) } else { Now::Nothing },
+            now: if path.stat().is_some() || before.is_some() { Now::Original(index) } else { Now::Nothing },
             before,
             create_parents: targets[target].parents_made,
             file: index,
@@ -144,11 +155,14 @@ impl<'a> Draft<'a> {
             Now::Nothing | Now::Bytes { .. } => return Err(IoErrorKind::NotFound),
             Now::Text { text, like } => {
                 self.check(*like, &edits.expected)?;
-                let mut finder = RangeFinder::new(text);
+                let before = like.and_then(|original| self.slots[original].before.as_ref());
+                let is_document = before.is_some_and(|before| before.content.version.is_some());
+                let mut finder = RangeFinder::new(text, is_document);
                 splice(text, &edits.edits, |edit| finder.find(edit.range, edit.expected_text.as_deref()))?
             }
             Now::Original(original) => {
                 let before = self.before(*original)?;
+                before.refuse_guard_of_file(&edits.expected, by_text)?;
                 let path = self.slots[*original].path;
                 let mut verified = VerifiedText::new(path, &before.content).map_err(|error| error.kind)?;
                 verified.check_guard(&edits.expected)?;
@@ -285,7 +299,7 @@ impl<'a> Draft<'a> {
             let expects_nothing = *expected == Guard { namespace: expected.namespace, ..Guard::default() };
             return if expects_nothing { Ok(()) } else { Err(IoErrorKind::NotFound) };
         };
-        let Before { content, whole } = self.before(original)?;
+        let Before { content, whole, .. } = self.before(original)?;
         if expected.tracking_hash.is_some() {
             if !whole {
                 return Err(IoErrorKind::TooLarge { bytes: content.stat.size, limit: self.max_file_bytes });
@@ -299,8 +313,31 @@ impl<'a> Draft<'a> {
             (Some(hash), _) if hash != content.hash => {
                 Err(IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual })
             }
-            (_, Some(_)) => Err(IoErrorKind::ContentMismatch { guard: GuardKind::Version, actual }),
+            (_, Some(version)) if content.version != Some(version) => {
+                Err(IoErrorKind::ContentMismatch { guard: GuardKind::Version, actual })
+            }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Before {
+    /// The same file, open as a document of this version with the same text.
+    pub fn with_version(mut self, version: i32) -> Self {
+        if let Some(content) = Arc::get_mut(&mut self.content) {
+            content.version = Some(version);
+        }
+        self
+    }
+
+    /// A document is not changed for who speaks of the file that it was made of.
+    fn refuse_guard_of_file(&self, expected: &Guard, by_text: bool) -> Result<(), IoErrorKind> {
+        let Some(buffer) = &self.buffer else { return Ok(()) };
+        match expected.content_hash {
+            Some(hash) if hash == self.content.hash => Ok(()),
+            Some(hash) if Some(hash) != buffer.on_disk => Ok(()),
+            None if by_text || expected.version.is_some() => Ok(()),
+            _ => Err(IoErrorKind::DocumentDirty(SAVE_FIRST)),
         }
     }
 }

@@ -4,12 +4,22 @@ mod draft;
 mod steps;
 mod targets;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub(super) use draft::{Now, Slot};
 pub(super) use targets::Targets;
 
-use super::{EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, file::FileContent, parallel};
+use super::{
+    BufferEdit, Change, EditRequest, Engine, FileOutcome, FileStatus, Preview,
+    cache::is_settled,
+    documents::{Located, Opened, SAVE_FIRST, content_of},
+    file::FileContent,
+    parallel,
+};
 use crate::{
     CancelToken,
     disk::FileStat,
@@ -17,7 +27,7 @@ use crate::{
     hash::{ContentHash, TrackingHash},
     roots::RootedPath,
 };
-use draft::{Before, Draft, File, Need, in_file, needs_content};
+use draft::{Before, Buffer, Draft, File, Need, in_file, needs_content};
 use steps::hash_at;
 use targets::{Step, Target};
 
@@ -29,6 +39,8 @@ pub(super) struct PlannedFile {
     pub group: usize,
     /// What is to be done at the places of the file; nothing if it stays as it is.
     pub steps: Vec<PlannedStep>,
+    /// What its editor is to be asked for instead.
+    pub buffer: Option<BufferEdit>,
     pub outcome: FileOutcome,
 }
 
@@ -85,8 +97,13 @@ pub(super) struct Original {
 impl Engine {
     /// Plans all files in the order of first mention, and says which of them each change concerns; call it with their
     /// locks held.
-    pub(super) fn plan(&self, request: &EditRequest, targets: &Targets) -> (Vec<PlannedFile>, Vec<usize>) {
-        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps);
+    pub(super) fn plan(
+        &self,
+        request: &EditRequest,
+        targets: &Targets,
+        documents: &Located,
+    ) -> (Vec<PlannedFile>, Vec<usize>) {
+        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps, documents);
         let groups = parallel::map(&targets.groups, self.threads, plan);
         let mut files: Vec<(usize, usize, PlannedFile)> = Vec::new();
         let mut of_change = vec![(0, 0); request.changes.len()];
@@ -109,15 +126,16 @@ impl Engine {
     }
 
     /// The files of a group, each with the target it begins at, and the file in this list that each change concerns.
-    fn plan_group(&self, request: &EditRequest, targets: &[Target], steps: &[Step]) -> GroupPlan {
+    fn plan_group(&self, request: &EditRequest, targets: &[Target], steps: &[Step], documents: &Located) -> GroupPlan {
         let fail = |target: usize, step: &Step, error: IoError| {
             let mut outcome = FileOutcome::not_applied(targets[step.at].asked.to_path_buf());
             outcome.real_path = targets[step.at].path.as_ref().ok().map(RootedPath::absolute);
-            let mut file = PlannedFile { change: step.index, group: 0, steps: Vec::new(), outcome };
+            let mut file = PlannedFile { change: step.index, group: 0, steps: Vec::new(), buffer: None, outcome };
             file.fail(error);
             (vec![(target, file)], steps.iter().map(|step| (step.index, 0)).collect())
         };
         let mut places: Vec<(usize, &RootedPath, Option<Before>)> = Vec::new();
+        let only_edits = steps.iter().all(|step| matches!(step.change, Change::Edit(_)));
         for step in steps {
             for target in [Some(step.at), step.to].into_iter().flatten() {
                 if places.iter().any(|(known, ..)| *known == target) {
@@ -126,7 +144,9 @@ impl Engine {
                 let read = targets[target].path.as_ref().map_err(IoError::clone).and_then(|path| {
                     let needs = steps.iter().filter(|step| step.at == target || step.to == Some(target));
                     let need = needs.map(|step| needs_content(step, target)).max().unwrap_or(Need::Nothing);
-                    Ok((target, path, self.read_before(path, need)?))
+                    let before = self.read_before(path, need)?;
+                    let before = self.or_document(before, path, targets[target].asked, documents, only_edits);
+                    Ok((target, path, before.map_err(in_file(path))?))
                 });
                 match read {
                     Ok(place) => places.push(place),
@@ -164,6 +184,7 @@ impl Engine {
         of_change: Vec<(usize, usize)>,
         mut failure: Option<(usize, usize, IoError)>,
     ) -> GroupPlan {
+        let buffer_edit = buffer_edit(&draft, of_change.len());
         let entries = Entries::of(&draft);
         let of_change: Vec<_> =
             of_change.into_iter().map(|(change, file)| (change, entries.of_file(&draft, &draft.files[file]))).collect();
@@ -172,9 +193,15 @@ impl Engine {
             let first = of_change.iter().find(|(_, entry)| *entry == index).map(|(change, _)| *change);
             let (first_target, outcome) = outcome(&draft, slot, targets, request.dry_run);
             let change = first.unwrap_or_default();
-            planned.push((first_target, PlannedFile { change, group: 0, steps: Vec::new(), outcome }));
+            planned.push((first_target, PlannedFile { change, group: 0, steps: Vec::new(), buffer: None, outcome }));
         }
-        if failure.is_none() {
+        if let (None, Some(edit)) = (&failure, buffer_edit) {
+            // A document that is edited stands alone in its group.
+            for (_, file) in &mut planned {
+                file.outcome.in_buffer = true;
+                file.buffer = edit.clone();
+            }
+        } else if failure.is_none() {
             match self.steps(&draft.slots) {
                 Ok(steps) => {
                     for (slot, step) in steps {
@@ -215,15 +242,42 @@ impl Engine {
             let hashed = self.hash_file(path, &CancelToken::new())?;
             let stat = hashed.stat.ok_or_else(|| in_file(path)(restless()))?;
             let (hash, began) = (hashed.hash, hashed.began);
-            let content = FileContent { bytes: Vec::new(), hash, stat, rested: true, began };
-            return Ok(Some(Before { content: Arc::new(content), whole: false }));
+            let content = FileContent { bytes: Vec::new(), hash, stat, rested: true, began, version: None };
+            return Ok(Some(Before { content: Arc::new(content), whole: false, buffer: None }));
         }
         let (content, _) = self.read_file(path)?;
         // Its stat data are newer than its bytes, so that they could not tell whether the file is still the same.
         if !content.rested {
             return Err(in_file(path)(restless()));
         }
-        Ok(Some(Before { content: Arc::new(content), whole: true }))
+        Ok(Some(Before { content: Arc::new(content), whole: true, buffer: None }))
+    }
+
+    /// What an edit begins with: the file, or a document that is open with another text than the file has.
+    ///
+    /// Nothing but an edit is possible where there is such a document.
+    fn or_document(
+        &self,
+        before: Option<Before>,
+        path: &RootedPath,
+        asked: &Path,
+        documents: &Located,
+        only_edits: bool,
+    ) -> Result<Option<Before>, IoErrorKind> {
+        let on_disk = before.as_ref().map(|before| before.content.hash);
+        match documents.opened(path, asked, on_disk) {
+            Opened::Nothing => Ok(before),
+            Opened::Clean(version) => Ok(before.map(|before| before.with_version(version))),
+            Opened::Unknown => Err(IoErrorKind::DocumentUnknown),
+            Opened::Dirty(opened, document) if only_edits => {
+                let content = Arc::new(content_of(document, path, self.max_file_bytes)?);
+                let buffer = Buffer { opened: opened.to_owned(), document: document.clone(), on_disk };
+                Ok(Some(Before { content, whole: true, buffer: Some(buffer) }))
+            }
+            // Nothing is written where a file is in the way.
+            Opened::Dirty(..) | Opened::DirtySeveral if before.is_none() && path.stat().is_some() => Ok(None),
+            Opened::Dirty(..) | Opened::DirtySeveral => Err(IoErrorKind::DocumentDirty(SAVE_FIRST)),
+        }
     }
 
     /// Reads the file at a path, if there is one, for a step that changes it.
@@ -316,6 +370,21 @@ fn outcome(draft: &Draft, at: usize, targets: &[Target], dry_run: bool) -> (usiz
     (if moved { home.target } else { slot.target }, outcome)
 }
 
+/// What the editor of the draft's document is to be asked for, after this many changes; nothing if its text stays as it
+/// is. `None` if the draft is of files.
+fn buffer_edit(draft: &Draft, changes: usize) -> Option<Option<BufferEdit>> {
+    let slot = draft.slots.first()?;
+    let before = slot.before.as_ref()?;
+    let Buffer { opened, document, .. } = before.buffer.as_ref()?;
+    let Now::Text { text, .. } = &slot.now else { return Some(None) };
+    if text.as_bytes() == before.content.bytes {
+        return Some(None);
+    }
+    // The ranges of later changes are not those of the original.
+    let ranges = if changes == 1 { draft.files[slot.file].ranges.as_slice() } else { &[] };
+    Some(Some(BufferEdit::new(opened, document, text.clone(), ranges)))
+}
+
 /// One path cannot become both a file and the directory of another file: the change that comes later is refused.
 fn refuse_files_above_files(files: &mut [PlannedFile]) {
     let mut paths: Vec<(PathBuf, usize)> = Vec::new();
@@ -344,7 +413,7 @@ fn refuse_files_above_files(files: &mut [PlannedFile]) {
 
 impl Original {
     fn of(before: &Before) -> Self {
-        let Before { content, whole } = before;
+        let Before { content, whole, .. } = before;
         Self {
             stat: content.stat,
             hash: content.hash,
@@ -373,6 +442,7 @@ impl PlannedFile {
     /// Takes back what would have come of a file that is left as it was.
     pub fn mark_not_applied(&mut self) {
         self.steps = Vec::new();
+        self.buffer = None;
         if matches!(self.outcome.status, FileStatus::Applied | FileStatus::Error) {
             return;
         }
@@ -396,6 +466,7 @@ impl FileOutcome {
             real_path: None,
             old_real_path: None,
             status: FileStatus::NotApplied,
+            in_buffer: false,
             old_content_hash: None,
             new_content_hash: None,
             new_tracking_hash: None,

@@ -1,0 +1,371 @@
+//! Documents that are open in an editor, and what the editor is asked for.
+
+use std::{
+    collections::HashMap,
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
+
+use super::{Engine, file::FileContent};
+use crate::{
+    disk::{FileKind, FileStat},
+    error::{IoError, IoErrorKind},
+    hash::ContentHash,
+    roots::{Resolver, RootedPath},
+};
+
+/// An editor that has documents open and can change them.
+pub trait Editor: Send + Sync {
+    /// The documents as they are now.
+    fn documents(&self) -> Arc<OpenDocuments>;
+
+    /// Asks for a change of one document, and waits for the answer for a bounded time.
+    ///
+    /// # Errors
+    /// If the document is not changed, or if that can not be known.
+    fn apply(&self, edit: &BufferEdit) -> Result<EditedBuffer, EditorError>;
+}
+
+/// Documents by the absolute paths they were opened by.
+pub type OpenDocuments = HashMap<PathBuf, Arc<OpenDocument>>;
+
+/// A document as its editor has told it.
+#[derive(Debug, Clone)]
+pub struct OpenDocument {
+    version: i32,
+    text: Option<String>,
+    /// Of the text; made when it is first needed.
+    hash: OnceLock<ContentHash>,
+}
+
+impl OpenDocument {
+    pub fn new(version: i32, text: String) -> Self {
+        Self { version, text: Some(text), hash: OnceLock::new() }
+    }
+
+    /// A document that is open with a text that could not be followed.
+    pub fn unknown(version: i32) -> Self {
+        Self { version, text: None, hash: OnceLock::new() }
+    }
+
+    pub fn version(&self) -> i32 {
+        self.version
+    }
+
+    /// `None` if it is not known.
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    pub fn hash(&self) -> Option<ContentHash> {
+        let text = self.text()?;
+        Some(*self.hash.get_or_init(|| ContentHash::of(text.as_bytes())))
+    }
+
+    /// Goes on to another version; a `change` that fails leaves the text unknown.
+    pub fn change<E>(
+        &mut self,
+        version: i32,
+        change: impl FnOnce(&mut Option<String>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.version = version;
+        self.hash = OnceLock::new();
+        change(&mut self.text).inspect_err(|_| self.text = None)
+    }
+}
+
+/// A change of one open document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferEdit {
+    /// By which the document was opened.
+    pub path: PathBuf,
+    /// The only version that may be changed.
+    pub version: i32,
+    /// The text of this version.
+    pub old_text: String,
+    /// Ranges of the old text and what takes their place: in order, none touches another.
+    pub edits: Vec<(Range<usize>, String)>,
+    /// What comes of it.
+    pub new_text: String,
+}
+
+/// What an editor has said about a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EditedBuffer {
+    /// Hash and length of the text that the editor has shown to hold the change; `None` if it has only said so.
+    pub shown: Option<(ContentHash, u64)>,
+}
+
+/// Why a document was not changed, or is not known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditorError {
+    /// It can not be asked.
+    #[error("{0}")]
+    CanNotEdit(&'static str),
+    /// It has not changed the document.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody knows whether it has changed the document.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl From<EditorError> for IoErrorKind {
+    fn from(error: EditorError) -> Self {
+        match error {
+            EditorError::CanNotEdit(why) => Self::DocumentDirty(why),
+            EditorError::Refused(reason) => Self::EditorRefused(reason),
+            EditorError::Unknown(reason) => Self::EditorUnknown(reason),
+        }
+    }
+}
+
+/// For callers whose files are open nowhere.
+pub struct NoEditor;
+
+impl Editor for NoEditor {
+    fn documents(&self) -> Arc<OpenDocuments> {
+        Arc::default()
+    }
+
+    fn apply(&self, _: &BufferEdit) -> Result<EditedBuffer, EditorError> {
+        Err(EditorError::CanNotEdit("there is no editor"))
+    }
+}
+
+/// Where a text is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The document that is open in an editor.
+    Buffer,
+    Disk,
+}
+
+/// The open documents by the files that they are of.
+pub(super) struct Located {
+    documents: Arc<OpenDocuments>,
+    /// The path of each document, and where its file really is.
+    places: Vec<(PathBuf, Option<Place>)>,
+    by_path: HashMap<PathBuf, Vec<usize>>,
+    by_file: HashMap<FileId, Vec<usize>>,
+}
+
+struct Place {
+    real: PathBuf,
+    file: Option<FileId>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+/// What is open of a file.
+pub(super) enum Opened<'d> {
+    Nothing,
+    /// The text of this version is that of the file.
+    Clean(i32),
+    /// One document has another text than the file.
+    Dirty(&'d Path, &'d Arc<OpenDocument>),
+    /// Several documents are of the file and not all have its text.
+    DirtySeveral,
+    /// A document has a text that is not known.
+    Unknown,
+}
+
+impl Engine {
+    /// Finds the files of documents.
+    pub(super) fn locate(&self, documents: Arc<OpenDocuments>) -> Located {
+        let mut located = Located { documents, places: Vec::new(), by_path: HashMap::new(), by_file: HashMap::new() };
+        if located.documents.is_empty() {
+            return located;
+        }
+        let roots = self.roots();
+        let resolver = Resolver::new(&roots, &self.dir_budget);
+        for path in located.documents.keys() {
+            let place = match resolver.resolve(path) {
+                Ok(path) => Some(Place { real: path.absolute(), file: path.stat().and_then(file_id) }),
+                // A document outside of the roots may be a link to a file inside.
+                Err(_) => fs::canonicalize(path).ok().map(|real| Place { real, file: None }),
+            };
+            let index = located.places.len();
+            if let Some(Place { real, file }) = &place {
+                located.by_path.entry(real.clone()).or_default().push(index);
+                file.iter().for_each(|file| located.by_file.entry(*file).or_default().push(index));
+            }
+            located.places.push((path.clone(), place));
+        }
+        located
+    }
+}
+
+impl Located {
+    pub fn is_of(&self, documents: &Arc<OpenDocuments>) -> bool {
+        Arc::ptr_eq(&self.documents, documents)
+    }
+
+    /// The document that is open of a file; if there are several, the one that was opened by this path, if any.
+    pub fn document(&self, path: &RootedPath, asked: &Path) -> Option<&Arc<OpenDocument>> {
+        self.all_of(path, asked).first().map(|(_, document)| *document)
+    }
+
+    /// How the documents that are open of a file stand to what is on disk.
+    pub fn opened(&self, path: &RootedPath, asked: &Path, on_disk: Option<ContentHash>) -> Opened<'_> {
+        let all = self.all_of(path, asked);
+        if all.iter().any(|(_, document)| document.text().is_none()) {
+            return Opened::Unknown;
+        }
+        match &all[..] {
+            [] => Opened::Nothing,
+            [(_, first), ..] if on_disk.is_some() && all.iter().all(|(_, document)| document.hash() == on_disk) => {
+                Opened::Clean(first.version())
+            }
+            [(path, document)] => Opened::Dirty(path, document),
+            _ => Opened::DirtySeveral,
+        }
+    }
+
+    /// The version of a document with just this content, if one is open.
+    pub fn version_of(&self, path: &RootedPath, asked: &Path, on_disk: ContentHash) -> Option<i32> {
+        match self.opened(path, asked, Some(on_disk)) {
+            Opened::Clean(version) => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Refuses a place where a document has another text than the file.
+    pub fn refuse_dirty(&self, path: &RootedPath, on_disk: Option<ContentHash>) -> Result<(), IoError> {
+        let refused = match self.opened(path, &path.absolute(), on_disk) {
+            Opened::Nothing | Opened::Clean(_) => return Ok(()),
+            Opened::Unknown => IoErrorKind::DocumentUnknown,
+            Opened::Dirty(..) | Opened::DirtySeveral => IoErrorKind::DocumentDirty(SAVE_FIRST),
+        };
+        Err(IoError::new(path.relative(), refused))
+    }
+
+    /// The documents of a file, that which was opened by this path first.
+    fn all_of(&self, path: &RootedPath, asked: &Path) -> Vec<(&Path, &Arc<OpenDocument>)> {
+        if self.places.is_empty() {
+            return Vec::new();
+        }
+        let of_path = self.by_path.get(&path.absolute()).into_iter().flatten();
+        let of_file = path.stat().and_then(file_id).and_then(|file| self.by_file.get(&file)).into_iter().flatten();
+        let mut all: Vec<_> = of_path.chain(of_file).map(|&index| self.places[index].0.as_path()).collect();
+        all.sort_unstable_by_key(|opened| (*opened != asked, *opened));
+        all.dedup();
+        all.into_iter().filter_map(|opened| Some((opened, self.documents.get(opened)?))).collect()
+    }
+}
+
+pub(super) const SAVE_FIRST: &str = "save it first";
+
+/// Identity of a file, where the system has such a thing.
+fn file_id(stat: &FileStat) -> Option<FileId> {
+    (stat.kind == FileKind::File && stat.inode != 0).then_some((stat.device, stat.inode))
+}
+
+/// The text of a document as if it had been read from its file.
+pub(super) fn content_of(document: &OpenDocument, path: &RootedPath, limit: u64) -> Result<FileContent, IoErrorKind> {
+    let (text, hash) = document.text().zip(document.hash()).ok_or(IoErrorKind::DocumentUnknown)?;
+    let size = text.len() as u64;
+    if size > limit {
+        return Err(IoErrorKind::TooLarge { bytes: size, limit });
+    }
+    let of_nothing = FileStat {
+        kind: FileKind::File,
+        device: 0,
+        inode: 0,
+        size,
+        modified: SystemTime::UNIX_EPOCH,
+        changed: SystemTime::UNIX_EPOCH,
+        links: 1,
+        mode: 0,
+    };
+    let stat = path.stat().map_or(of_nothing, |stat| FileStat { size, ..*stat });
+    let version = Some(document.version());
+    let (bytes, began) = (text.as_bytes().to_vec(), SystemTime::UNIX_EPOCH);
+    Ok(FileContent { bytes, hash, stat, rested: false, began, version })
+}
+
+impl BufferEdit {
+    /// A change of a document to this text; `ranges` tell which range of it has become which of the new text, or nothing.
+    pub fn new(
+        path: &Path,
+        document: &OpenDocument,
+        new_text: String,
+        ranges: &[(Range<usize>, Range<usize>)],
+    ) -> Self {
+        let old_text = document.text().unwrap_or_default().to_owned();
+        let edits = if ranges.is_empty() { replacement(&old_text, &new_text) } else { joined(ranges, &new_text) };
+        Self { path: path.to_owned(), version: document.version(), old_text, edits, new_text }
+    }
+}
+
+/// Edits that touch each other as one, so that it does not matter which is made first.
+fn joined(ranges: &[(Range<usize>, Range<usize>)], new_text: &str) -> Vec<(Range<usize>, String)> {
+    let mut ranges = ranges.to_vec();
+    ranges.sort_by_key(|(old, new)| (old.start, new.start, old.end));
+    let mut joined: Vec<(Range<usize>, Range<usize>)> = Vec::with_capacity(ranges.len());
+    for (old, new) in ranges {
+        match joined.last_mut() {
+            Some((last_old, last_new)) if last_old.end == old.start => {
+                last_old.end = old.end;
+                last_new.end = new.end;
+            }
+            _ => joined.push((old, new)),
+        }
+    }
+    joined.into_iter().map(|(old, new)| (old, new_text[new].to_owned())).collect()
+}
+
+/// The one edit that makes one text of another, as short as it can be; none if they are the same.
+fn replacement(old: &str, new: &str) -> Vec<(Range<usize>, String)> {
+    if old == new {
+        return Vec::new();
+    }
+    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new);
+    let start: usize = same.map(|(character, _)| character.len_utf8()).sum();
+    let (old_rest, new_rest) = (&old[start..], &new[start..]);
+    let same = old_rest.chars().rev().zip(new_rest.chars().rev()).take_while(|(old, new)| old == new);
+    let end: usize = same.map(|(character, _)| character.len_utf8()).sum();
+    vec![(start..old.len() - end, new_rest[..new_rest.len() - end].to_owned())]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn apply(old: &str, edits: &[(Range<usize>, String)]) -> String {
+        let mut text = old.to_owned();
+        for (range, new) in edits.iter().rev() {
+            text.replace_range(range.clone(), new);
+        }
+        text
+    }
+
+    #[test]
+    fn edits_that_touch_are_one() {
+        let ranges = [(5..5, 4..6), (1..3, 1..2), (3..3, 2..3)];
+        assert_eq!(joined(&ranges, "aXYb12"), [(1..3, "XY".to_owned()), (5..5, "12".to_owned())]);
+    }
+
+    #[test]
+    fn a_change_that_fails_leaves_the_text_unknown() {
+        let mut document = OpenDocument::new(1, "a".into());
+        assert_eq!(document.hash(), Some(ContentHash::of(b"a")));
+        assert_eq!(document.change(2, |_| Err("no")), Err("no"));
+        assert_eq!((document.version(), document.text(), document.hash()), (2, None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_replacement_makes_one_text_of_the_other(old in "[aä🦀\n]{0,8}", new in "[aä🦀\n]{0,8}") {
+            let edits = replacement(&old, &new);
+            prop_assert!(edits.len() <= 1);
+            prop_assert_eq!(apply(&old, &edits), new);
+        }
+    }
+}
