@@ -5,7 +5,10 @@ use std::{
     fs,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
@@ -33,22 +36,31 @@ pub trait Editor: Send + Sync {
 pub type OpenDocuments = HashMap<PathBuf, Arc<OpenDocument>>;
 
 /// A document as its editor has told it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct OpenDocument {
     version: i32,
     text: Option<String>,
     /// Of the text; made when it is first needed.
     hash: OnceLock<ContentHash>,
+    /// The text was seen on disk after it had come to be.
+    was_on_disk: AtomicBool,
+}
+
+impl Clone for OpenDocument {
+    fn clone(&self) -> Self {
+        let was_on_disk = AtomicBool::new(self.was_on_disk.load(Relaxed));
+        Self { version: self.version, text: self.text.clone(), hash: self.hash.clone(), was_on_disk }
+    }
 }
 
 impl OpenDocument {
     pub fn new(version: i32, text: String) -> Self {
-        Self { version, text: Some(text), hash: OnceLock::new() }
+        Self { text: Some(text), ..Self::unknown(version) }
     }
 
     /// A document that is open with a text that could not be followed.
     pub fn unknown(version: i32) -> Self {
-        Self { version, text: None, hash: OnceLock::new() }
+        Self { version, text: None, hash: OnceLock::new(), was_on_disk: AtomicBool::new(false) }
     }
 
     pub fn version(&self) -> i32 {
@@ -65,6 +77,21 @@ impl OpenDocument {
         Some(*self.hash.get_or_init(|| ContentHash::of(text.as_bytes())))
     }
 
+    /// Whether it is known to hold nothing that was never saved: if its file has another text now, then the file has
+    /// changed, and the editor is about to read it again.
+    fn is_saved(&self) -> bool {
+        self.text.is_some() && self.was_on_disk.load(Relaxed)
+    }
+
+    /// Whether the file has just this text.
+    fn is_on_disk(&self, on_disk: Option<ContentHash>) -> bool {
+        let same = on_disk.is_some() && self.hash() == on_disk;
+        if same {
+            self.was_on_disk.store(true, Relaxed);
+        }
+        same
+    }
+
     /// Goes on to another version; a `change` that fails leaves the text unknown.
     pub fn change<E>(
         &mut self,
@@ -73,6 +100,7 @@ impl OpenDocument {
     ) -> Result<(), E> {
         self.version = version;
         self.hash = OnceLock::new();
+        self.was_on_disk = AtomicBool::new(false);
         change(&mut self.text).inspect_err(|_| self.text = None)
     }
 }
@@ -166,6 +194,8 @@ pub(super) enum Opened<'d> {
     Nothing,
     /// The text of this version is that of the file.
     Clean(i32),
+    /// The file has changed since its text was that of the documents, which have not.
+    Outdated,
     /// One document has another text than the file.
     Dirty(&'d Path, &'d Arc<OpenDocument>),
     /// Several documents are of the file and not all have its text.
@@ -210,6 +240,11 @@ impl Located {
         self.all_of(path, asked).first().map(|(_, document)| *document)
     }
 
+    /// Whether nothing of a file is open but what was saved.
+    pub fn are_saved(&self, path: &RootedPath, asked: &Path) -> bool {
+        self.all_of(path, asked).iter().all(|(_, document)| document.is_saved())
+    }
+
     /// How the documents that are open of a file stand to what is on disk.
     pub fn opened(&self, path: &RootedPath, asked: &Path, on_disk: Option<ContentHash>) -> Opened<'_> {
         let all = self.all_of(path, asked);
@@ -218,8 +253,11 @@ impl Located {
         }
         match &all[..] {
             [] => Opened::Nothing,
-            [(_, first), ..] if on_disk.is_some() && all.iter().all(|(_, document)| document.hash() == on_disk) => {
+            [(_, first), ..] if all.iter().all(|(_, document)| document.is_on_disk(on_disk)) => {
                 Opened::Clean(first.version())
+            }
+            _ if all.iter().all(|(_, document)| document.is_on_disk(on_disk) || document.is_saved()) => {
+                Opened::Outdated
             }
             [(path, document)] => Opened::Dirty(path, document),
             _ => Opened::DirtySeveral,
@@ -237,7 +275,7 @@ impl Located {
     /// Refuses a place where a document has another text than the file.
     pub fn refuse_dirty(&self, path: &RootedPath, on_disk: Option<ContentHash>) -> Result<(), IoError> {
         let refused = match self.opened(path, &path.absolute(), on_disk) {
-            Opened::Nothing | Opened::Clean(_) => return Ok(()),
+            Opened::Nothing | Opened::Clean(_) | Opened::Outdated => return Ok(()),
             Opened::Unknown => IoErrorKind::DocumentUnknown,
             Opened::Dirty(..) | Opened::DirtySeveral => IoErrorKind::DocumentDirty(SAVE_FIRST),
         };
@@ -258,7 +296,10 @@ impl Located {
     }
 }
 
+/// What is to be done about a file that is to be written.
 pub(super) const SAVE_FIRST: &str = "save it first";
+/// What is to be done about a guard that is not of the document.
+pub(super) const READ_DOCUMENT: &str = "read the document and guard with what was read, or save it first";
 
 /// Identity of a file, where the system has such a thing.
 fn file_id(stat: &FileStat) -> Option<FileId> {

@@ -216,7 +216,8 @@ pub(crate) fn check(ops: &[Op]) {
             }
         }
     }
-    let undone = engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &CancelToken::new());
+    let undone =
+        engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &NoEditor, &CancelToken::new());
     if let Some(undone) = undone.unwrap() {
         assert!(undone.applied, "{:?}", undone);
         assert_eq!(tree(dir.path()), before);

@@ -111,7 +111,10 @@ impl Engine {
         &Reading { documents, requests, room, cancel }: &Reading,
     ) -> (Source, Vec<Result<Snippet, IoError>>) {
         let document = path.as_ref().ok().and_then(|path| documents.document(path, file.spelling));
-        let open = if document.is_some() { Source::Buffer } else { Source::Disk };
+        // Of what was saved the file counts, which may have changed since.
+        let is_saved =
+            path.as_ref().is_ok_and(|path| path.stat().is_some() && documents.are_saved(path, file.spelling));
+        let open = if document.is_some() && !is_saved { Source::Buffer } else { Source::Disk };
         let source = file.source.unwrap_or(open);
         let items = &file.items;
         let for_all = |error: IoError| (source, items.iter().map(|_| Err(error.clone())).collect());
@@ -143,7 +146,13 @@ impl Engine {
             Ok(verified) => verified,
             Err(error) => return for_all(error),
         };
-        (source, items.iter().map(|&index| verified.snippet(&requests[index], source, room)).collect())
+        // The file and a document with the same text are one to who names neither.
+        let open = if content.version.is_some() { Source::Buffer } else { source };
+        let snippet = |&index: &usize| {
+            let request = &requests[index];
+            verified.snippet(request, request.source.unwrap_or(open), room)
+        };
+        (source, items.iter().map(snippet).collect())
     }
 }
 

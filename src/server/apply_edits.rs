@@ -73,11 +73,12 @@ pub(super) fn answer(
 }
 
 fn file_result(file: FileOutcome, mentioned: &MentionedFiles) -> FileResult {
+    let goes_somewhere = matches!(file.status, engine::FileStatus::Applied | engine::FileStatus::WouldApply);
     let planned = !matches!(file.status, engine::FileStatus::NotApplied | engine::FileStatus::Error);
     FileResult {
         uri: mentioned.uri(&file.path),
         old_uri: file.old_path.as_deref().map(|path| mentioned.uri(path)),
-        applied_to: (planned && file.in_buffer).then_some(AppliedTo::Buffer),
+        applied_to: (goes_somewhere && file.in_buffer).then_some(AppliedTo::Buffer),
         status: file.status.into(),
         old_content_hash: file.old_content_hash,
         new_content_hash: file.new_content_hash,

@@ -26,7 +26,7 @@ impl Engine {
         let mut in_buffers = Vec::new();
         let mut silent = false;
         for (index, file) in files.iter_mut().enumerate() {
-            let Some(edit) = file.buffer.take() else { continue };
+            let Some((path, edit)) = file.buffer.take() else { continue };
             let made = if silent {
                 // Each would take as long again.
                 Err(EditorError::Refused("it was not asked, as it had left another question without an answer".into()))
@@ -41,7 +41,7 @@ impl Engine {
                 Err(error) => {
                     tracing::warn!(%error, "an edit of an open document");
                     silent |= matches!(error, EditorError::Unknown(_));
-                    file.fail(IoError::new(file.relative(), error.into()));
+                    file.fail(IoError::new(path, error.into()));
                     if mode.atomicity == Atomicity::Transaction {
                         break;
                     }

@@ -5,7 +5,7 @@ use std::{iter, ops::Range, path::PathBuf, sync::Arc};
 use super::targets::{Step, Target};
 use crate::{
     engine::{
-        Change, CreateFileData, Guard, OpenDocument, TextChange, WriteSnippetData, documents::SAVE_FIRST,
+        Change, CreateFileData, Guard, OpenDocument, TextChange, WriteSnippetData, documents::READ_DOCUMENT,
         file::FileContent, range::RangeFinder, read::VerifiedText,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
@@ -337,7 +337,7 @@ impl Before {
             Some(hash) if hash == self.content.hash => Ok(()),
             Some(hash) if Some(hash) != buffer.on_disk => Ok(()),
             None if by_text || expected.version.is_some() => Ok(()),
-            _ => Err(IoErrorKind::DocumentDirty(SAVE_FIRST)),
+            _ => Err(IoErrorKind::DocumentDirty(READ_DOCUMENT)),
         }
     }
 }

@@ -39,8 +39,8 @@ pub(super) struct PlannedFile {
     pub group: usize,
     /// What is to be done at the places of the file; nothing if it stays as it is.
     pub steps: Vec<PlannedStep>,
-    /// What its editor is to be asked for instead.
-    pub buffer: Option<BufferEdit>,
+    /// What its editor is to be asked for instead, and the path for messages.
+    pub buffer: Option<(PathBuf, BufferEdit)>,
     pub outcome: FileOutcome,
 }
 
@@ -199,7 +199,7 @@ impl Engine {
             // A document that is edited stands alone in its group.
             for (_, file) in &mut planned {
                 file.outcome.in_buffer = true;
-                file.buffer = edit.clone();
+                file.buffer = edit.clone().map(|edit| (draft.slots[0].path.relative().to_path_buf(), edit));
             }
         } else if failure.is_none() {
             match self.steps(&draft.slots) {
@@ -266,7 +266,7 @@ impl Engine {
     ) -> Result<Option<Before>, IoErrorKind> {
         let on_disk = before.as_ref().map(|before| before.content.hash);
         match documents.opened(path, asked, on_disk) {
-            Opened::Nothing => Ok(before),
+            Opened::Nothing | Opened::Outdated => Ok(before),
             Opened::Clean(version) => Ok(before.map(|before| before.with_version(version))),
             Opened::Unknown => Err(IoErrorKind::DocumentUnknown),
             Opened::Dirty(opened, document) if only_edits => {
