@@ -10,6 +10,8 @@
 
 mod client_process;
 mod dispatch;
+#[cfg(all(test, unix))]
+mod editor_tests;
 mod envelope;
 mod frames;
 mod in_flight;
