@@ -110,41 +110,23 @@ impl Engine {
         file: &FileGroup,
         &Reading { documents, requests, room, cancel }: &Reading,
     ) -> (Source, Vec<Result<Snippet, IoError>>) {
-        let document = path.as_ref().ok().and_then(|path| documents.document(path, file.spelling));
-        // Of what was saved the file counts, which may have changed since.
-        let is_saved =
-            path.as_ref().is_ok_and(|path| path.stat().is_some() && documents.are_saved(path, file.spelling));
-        let open = if document.is_some() && !is_saved { Source::Buffer } else { Source::Disk };
-        let source = file.source.unwrap_or(open);
         let items = &file.items;
-        let for_all = |error: IoError| (source, items.iter().map(|_| Err(error.clone())).collect());
+        let fail = |error: IoError| items.iter().map(|_| Err(error.clone())).collect();
         let path = match path {
             Ok(path) => path,
-            Err(error) => return for_all(error.clone()),
+            Err(error) => return (Source::Disk, fail(error.clone())),
         };
         if cancel.is_cancelled() {
-            return for_all(IoError::new(path.relative(), IoErrorKind::Cancelled));
+            return (Source::Disk, fail(IoError::new(path.relative(), IoErrorKind::Cancelled)));
         }
-        let content = match source {
-            Source::Buffer => document
-                .ok_or(IoErrorKind::DocumentNotOpen)
-                .and_then(|document| content_of(document, path, self.max_file_bytes))
-                .map_err(|kind| IoError::new(path.relative(), kind)),
-            Source::Disk => {
-                let _permit = self.permits.acquire();
-                self.read_file(path).map(|(content, _)| FileContent {
-                    version: documents.version_of(path, file.spelling, content.hash),
-                    ..content
-                })
-            }
-        };
+        let (source, content) = self.read_source(path, file, documents);
         let content = match content {
             Ok(content) => content,
-            Err(error) => return for_all(error),
+            Err(error) => return (source, fail(error)),
         };
         let mut verified = match VerifiedText::new(path, &content) {
             Ok(verified) => verified,
-            Err(error) => return for_all(error),
+            Err(error) => return (source, fail(error)),
         };
         // The file and a document with the same text are one to who names neither.
         let open = if content.version.is_some() { Source::Buffer } else { source };
@@ -153,6 +135,34 @@ impl Engine {
             verified.snippet(request, request.source.unwrap_or(open), room)
         };
         (source, items.iter().map(snippet).collect())
+    }
+
+    /// Reads what is asked for; by default a document that is open with unsaved changes, else the file.
+    fn read_source(
+        &self,
+        path: &RootedPath,
+        file: &FileGroup,
+        documents: &Located,
+    ) -> (Source, Result<FileContent, IoError>) {
+        let document = documents.document(path, file.spelling);
+        let on_disk = || {
+            let _permit = self.permits.acquire();
+            let (content, _) = self.read_file(path)?;
+            Ok(FileContent { version: documents.version_of(path, file.spelling, content.hash), ..content })
+        };
+        let in_buffer = || {
+            let document = document.ok_or(IoErrorKind::DocumentNotOpen);
+            let content = document.and_then(|document| content_of(document, path, self.max_file_bytes));
+            content.map_err(|kind| IoError::new(path.relative(), kind))
+        };
+        match (file.source, document) {
+            (Some(Source::Buffer), _) => (Source::Buffer, in_buffer()),
+            (Some(Source::Disk), _) | (None, None) => (Source::Disk, on_disk()),
+            (None, Some(_)) => match on_disk() {
+                Ok(content) if documents.refuse_dirty(path, Some(content.hash)).is_ok() => (Source::Disk, Ok(content)),
+                _ => (Source::Buffer, in_buffer()),
+            },
+        }
     }
 }
 

@@ -166,10 +166,10 @@ impl State {
     /// Looks whether a document has become what somebody waits for.
     fn compare(&mut self, path: &Path) {
         let Some(document) = self.documents.get(path) else { return };
-        let Some((text, hash)) = document.text().zip(document.hash()) else { return };
+        let Some(text) = document.text() else { return };
         for asked in self.asked.values_mut().filter(|asked| asked.path == *path && asked.shown.is_none()) {
             if is_same_text(text, &asked.text) {
-                asked.shown = Some((hash, text.len() as u64));
+                asked.shown = document.hash().map(|hash| (hash, text.len() as u64));
             }
         }
     }

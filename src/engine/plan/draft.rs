@@ -1,15 +1,17 @@
 //! The files of one group of changes as they will be after the changes so far.
 
-use std::{iter, ops::Range, path::PathBuf, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
-use super::targets::{Step, Target};
+use super::{
+    buffer::Buffer,
+    targets::{Step, Target},
+};
 use crate::{
     engine::{
-        Change, CreateFileData, Guard, OpenDocument, TextChange, WriteSnippetData, documents::READ_DOCUMENT,
-        file::FileContent, range::RangeFinder, read::VerifiedText,
+        Change, CreateFileData, Guard, TextChange, WriteSnippetData, file::FileContent, range::RangeFinder,
+        read::VerifiedText,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
-    hash::ContentHash,
     roots::RootedPath,
     splice::{Splice, SpliceError},
 };
@@ -21,14 +23,6 @@ pub(in crate::engine) struct Before {
     pub whole: bool,
     /// What is here is not the file but a document.
     pub buffer: Option<Buffer>,
-}
-
-/// A document that is open with another text than its file has.
-pub(in crate::engine) struct Buffer {
-    /// By which it was opened.
-    pub opened: PathBuf,
-    pub document: Arc<OpenDocument>,
-    pub on_disk: Option<ContentHash>,
 }
 
 /// What a place holds.
@@ -317,27 +311,6 @@ impl<'a> Draft<'a> {
                 Err(IoErrorKind::ContentMismatch { guard: GuardKind::Version, actual })
             }
             _ => Ok(()),
-        }
-    }
-}
-
-impl Before {
-    /// The same file, open as a document of this version with the same text.
-    pub fn with_version(mut self, version: i32) -> Self {
-        if let Some(content) = Arc::get_mut(&mut self.content) {
-            content.version = Some(version);
-        }
-        self
-    }
-
-    /// A document is not changed for who speaks of the file that it was made of.
-    fn refuse_guard_of_file(&self, expected: &Guard, by_text: bool) -> Result<(), IoErrorKind> {
-        let Some(buffer) = &self.buffer else { return Ok(()) };
-        match expected.content_hash {
-            Some(hash) if hash == self.content.hash => Ok(()),
-            Some(hash) if Some(hash) != buffer.on_disk => Ok(()),
-            None if by_text || expected.version.is_some() => Ok(()),
-            _ => Err(IoErrorKind::DocumentDirty(READ_DOCUMENT)),
         }
     }
 }

@@ -1,24 +1,18 @@
 //! What a request would do: every guard checked, every new content made in memory, nothing written.
 
+mod buffer;
 mod draft;
 mod steps;
 mod targets;
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 pub(super) use draft::{Now, Slot};
 pub(super) use targets::Targets;
 
 use super::{
-    BufferEdit, Change, EditRequest, Engine, FileOutcome, FileStatus, Preview,
-    cache::is_settled,
-    documents::{Located, Opened, SAVE_FIRST, content_of},
-    file::FileContent,
-    parallel,
+    BufferEdit, Change, EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, documents::Located,
+    file::FileContent, parallel,
 };
 use crate::{
     CancelToken,
@@ -27,7 +21,8 @@ use crate::{
     hash::{ContentHash, TrackingHash},
     roots::RootedPath,
 };
-use draft::{Before, Buffer, Draft, File, Need, in_file, needs_content};
+use buffer::buffer_edit;
+use draft::{Before, Draft, File, Need, in_file, needs_content};
 use steps::hash_at;
 use targets::{Step, Target};
 
@@ -253,33 +248,6 @@ impl Engine {
         Ok(Some(Before { content: Arc::new(content), whole: true, buffer: None }))
     }
 
-    /// What an edit begins with: the file, or a document that is open with another text than the file has.
-    ///
-    /// Nothing but an edit is possible where there is such a document.
-    fn or_document(
-        &self,
-        before: Option<Before>,
-        path: &RootedPath,
-        asked: &Path,
-        documents: &Located,
-        only_edits: bool,
-    ) -> Result<Option<Before>, IoErrorKind> {
-        let on_disk = before.as_ref().map(|before| before.content.hash);
-        match documents.opened(path, asked, on_disk) {
-            Opened::Nothing | Opened::Outdated => Ok(before),
-            Opened::Clean(version) => Ok(before.map(|before| before.with_version(version))),
-            Opened::Unknown => Err(IoErrorKind::DocumentUnknown),
-            Opened::Dirty(opened, document) if only_edits => {
-                let content = Arc::new(content_of(document, path, self.max_file_bytes)?);
-                let buffer = Buffer { opened: opened.to_owned(), document: document.clone(), on_disk };
-                Ok(Some(Before { content, whole: true, buffer: Some(buffer) }))
-            }
-            // Nothing is written where a file is in the way.
-            Opened::Dirty(..) | Opened::DirtySeveral if before.is_none() && path.stat().is_some() => Ok(None),
-            Opened::Dirty(..) | Opened::DirtySeveral => Err(IoErrorKind::DocumentDirty(SAVE_FIRST)),
-        }
-    }
-
     /// Reads the file at a path, if there is one, for a step that changes it.
     pub(super) fn read_changed(&self, path: &RootedPath) -> Result<Option<Before>, IoError> {
         self.read_before(path, Need::Hash)
@@ -368,21 +336,6 @@ fn outcome(draft: &Draft, at: usize, targets: &[Target], dry_run: bool) -> (usiz
         });
     }
     (if moved { home.target } else { slot.target }, outcome)
-}
-
-/// What the editor of the draft's document is to be asked for, after this many changes; nothing if its text stays as it
-/// is. `None` if the draft is of files.
-fn buffer_edit(draft: &Draft, changes: usize) -> Option<Option<BufferEdit>> {
-    let slot = draft.slots.first()?;
-    let before = slot.before.as_ref()?;
-    let Buffer { opened, document, .. } = before.buffer.as_ref()?;
-    let Now::Text { text, .. } = &slot.now else { return Some(None) };
-    if text.as_bytes() == before.content.bytes {
-        return Some(None);
-    }
-    // The ranges of later changes are not those of the original.
-    let ranges = if changes == 1 { draft.files[slot.file].ranges.as_slice() } else { &[] };
-    Some(Some(BufferEdit::new(opened, document, text.clone(), ranges)))
 }
 
 /// One path cannot become both a file and the directory of another file: the change that comes later is refused.
