@@ -199,16 +199,19 @@ fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
     files
 }
 
+/// The real path of a file, and whether it was read or its document.
+type Origin = (PathBuf, Source);
+
 /// Pairs of groups that were read from the same source: the first of them, and each other.
-fn same_files<R>(files: &[FileGroup], read: &[(Option<(PathBuf, Source)>, R)]) -> Vec<(usize, usize)> {
+fn same_files<R>(files: &[FileGroup], read: &[(Option<Origin>, R)]) -> Vec<(usize, usize)> {
     let all_are_alike = files.windows(2).all(|pair| pair[0].source == pair[1].source);
-    let is_as_spelled = |(file, (path, _)): (&FileGroup, &(Option<(PathBuf, Source)>, R))| {
+    let is_as_spelled = |(file, (path, _)): (&FileGroup, &(Option<Origin>, R))| {
         all_are_alike && path.as_ref().is_none_or(|(path, _)| path.as_os_str() == file.spelling.as_os_str())
     };
     if files.iter().zip(read).all(is_as_spelled) {
         return Vec::new();
     }
-    let mut known: HashMap<&(PathBuf, Source), usize> = HashMap::new();
+    let mut known: HashMap<&Origin, usize> = HashMap::new();
     let mut same = Vec::new();
     for (index, (path, _)) in read.iter().enumerate() {
         let Some(path) = path else { continue };

@@ -1,6 +1,8 @@
+use proptest::{prelude::*, sample::Index};
 use serde_json::json;
 
 use super::*;
+use crate::{engine::OpenDocument, splice::Splice};
 
 fn answer(response: Value) -> Result<(), String> {
     match Answer::of(response.get("result").cloned(), response.get("error").cloned()) {
@@ -64,4 +66,46 @@ fn an_edit_of_a_version_that_is_no_more_is_not_asked_for() {
     assert!(matches!(editor.apply(&edit(2)), Err(EditorError::Refused(_))));
     assert_eq!(editor.lock().last_asked, 0);
     assert!(editor.lock().asked.is_empty());
+}
+
+/// Edits of a text that do not overlap, with the new text and where each stands in both.
+fn edited() -> impl Strategy<Value = BufferEdit> {
+    let text = || "(a|ä|🦀|\u{feff}|\n|\r|\r\n){0,10}";
+    let edits = prop::collection::vec((any::<Index>(), any::<Index>(), text()), 1..5);
+    (text(), edits, any::<bool>()).prop_filter_map("they overlap", |(old, edits, known)| {
+        let boundaries: Vec<usize> = (0..=old.len()).filter(|at| old.is_char_boundary(*at)).collect();
+        let place = |index: Index| boundaries[index.index(boundaries.len())];
+        let edits = edits.into_iter().map(|(one, other, new)| {
+            let (one, other) = (place(one), place(other));
+            (one.min(other)..one.max(other), new)
+        });
+        let splice = Splice::new(&old, edits.collect()).ok()?;
+        let ranges = if known { splice.ranges() } else { Vec::new() };
+        Some(BufferEdit::new(Path::new("/r/a"), &OpenDocument::new(1, old.clone()), splice.apply(), &ranges))
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_client_that_does_what_it_is_asked_gets_the_text(
+        edit in edited(),
+        encoding in prop::sample::select(vec![
+            PositionEncoding::Utf8,
+            PositionEncoding::Utf16,
+            PositionEncoding::Utf32,
+        ]),
+    ) {
+        let uri: FileUri = "file:///r/a".parse().unwrap();
+        let params = params(&uri, &edit, encoding).unwrap();
+        let mut changes = params["edit"]["documentChanges"][0]["edits"].as_array().unwrap().clone();
+        // All speak of the same text, so that the last is made first.
+        changes.reverse();
+        changes.iter_mut().for_each(|change| change["text"] = change["newText"].take());
+        let mut client = Documents::new(encoding);
+        let opened = json!({ "uri": "file:///r/a", "version": 1, "text": edit.old_text });
+        client.notified("textDocument/didOpen", &json!({ "textDocument": opened }).to_string());
+        let changed = json!({ "textDocument": { "uri": "file:///r/a", "version": 2 }, "contentChanges": changes });
+        client.notified("textDocument/didChange", &changed.to_string());
+        prop_assert_eq!(client.get(Path::new("/r/a")).unwrap().text(), Some(edit.new_text.as_str()));
+    }
 }
