@@ -104,6 +104,18 @@ pub enum IoErrorKind {
     AcrossFileSystems,
     #[error("nothing to undo: no transaction of this origin is known, or what it replaced is not kept any more")]
     NothingToUndo,
+    #[error("open in an editor with changes that are not saved: {0}")]
+    DocumentDirty(&'static str),
+    #[error(
+        "open in an editor, but its text is not known: a change of it could not be followed; open the document anew"
+    )]
+    DocumentUnknown,
+    #[error("not open in an editor")]
+    DocumentNotOpen,
+    #[error("the editor did not apply the edit: {0}")]
+    EditorRefused(String),
+    #[error("it is not known whether the editor has applied the edit: {0}")]
+    EditorUnknown(String),
     #[error("cancelled before anything was changed")]
     Cancelled,
     #[error("could not {operation}: {source}")]
@@ -254,6 +266,12 @@ pub enum Warning {
     /// The change cannot be taken back with an undo.
     #[error("applied, but the old content could not be kept for an undo: {0}")]
     UndoNotKept(String),
+    /// The editor has said so, but not sent the document as it is now.
+    #[error("the editor says that it has applied the edit, but has not sent the changed document")]
+    NotConfirmed,
+    /// The document holds the edit although the request failed.
+    #[error("the editor has applied the edit and could not take it back when the request failed: {0}")]
+    NotTakenBack(String),
     /// These attributes of the old file could not be given to the new one.
     #[error("could not preserve {}", .0.join(", "))]
     MetadataNotPreserved(Vec<String>),

@@ -17,7 +17,15 @@ pub struct LineIndex<'a> {
 
 impl<'a> LineIndex<'a> {
     pub fn new(text: &'a str) -> Self {
-        let first = if text.starts_with(BOM) { BOM.len() } else { 0 };
+        Self::starting_at(text, if text.starts_with(BOM) { BOM.len() } else { 0 })
+    }
+
+    /// The lines of a document that an editor has open: a byte order mark in its text is a character like others.
+    pub fn of_document(text: &'a str) -> Self {
+        Self::starting_at(text, 0)
+    }
+
+    fn starting_at(text: &'a str, first: usize) -> Self {
         let mut line_starts = vec![first];
         let bytes = text.as_bytes();
         for (at, &byte) in bytes.iter().enumerate() {

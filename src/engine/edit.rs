@@ -125,6 +125,8 @@ pub struct FileOutcome {
     /// The same of the place where a renamed file was before.
     pub old_real_path: Option<PathBuf>,
     pub status: FileStatus,
+    /// What is told of here happens in a document that is open in an editor; the file stays as it is.
+    pub in_buffer: bool,
     /// `None` for a file that is created, or was not looked at.
     pub old_content_hash: Option<ContentHash>,
     /// `None` for a file that is deleted.

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{
     Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, Engine,
-    EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, Observer, RecoveryReport, TextChange, TextRange,
-    UndoLimits, WriteSnippetData,
+    EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, NoEditor, Observer, RecoveryReport, TextChange,
+    TextRange, UndoLimits, WriteSnippetData,
 };
 use crate::{
     CancelToken,
@@ -153,11 +153,11 @@ impl Scene {
         let unguarded = scenario.name == "exchange two names";
         let changes = (scenario.changes)(self);
         let request = EditRequest { changes, atomicity, origin: ORIGIN, unguarded, ..EditRequest::default() };
-        engine.apply(&request, &CancelToken::new())
+        engine.apply(&request, &NoEditor, &CancelToken::new())
     }
 
     fn undo(&self, engine: &Engine) -> EditOutcome {
-        let undone = engine.undo(ORIGIN, Uuid::from_u128(2), Durability::Full, &CancelToken::new());
+        let undone = engine.undo(ORIGIN, Uuid::from_u128(2), Durability::Full, &NoEditor, &CancelToken::new());
         undone.ok().flatten().unwrap_or_else(|| EditOutcome {
             applied: false,
             failed_change: Some(0),
@@ -451,7 +451,7 @@ fn best_effort_syncs_nothing() {
     let (engine, disk) = scene.engine(None);
     let changes = (SCENARIOS[10].changes)(&scene);
     let request = EditRequest { changes, durability: Durability::BestEffort, ..EditRequest::default() };
-    let outcome = engine.apply(&request, &CancelToken::new());
+    let outcome = engine.apply(&request, &NoEditor, &CancelToken::new());
     assert_eq!((outcome.applied, outcome.durability), (true, Durability::BestEffort));
     assert!(!disk.names().iter().any(|name| name.starts_with("sync")), "{:?}", disk.names());
 }
@@ -491,7 +491,7 @@ fn no_edit_is_lost_through_a_link_that_is_swapped_while_its_lock_is_waited_for()
     let last = Resolver::new(&roots, &engine.dir_budget).resolve(&scene.path("3")).unwrap();
     std::thread::scope(|scope| {
         let held = engine.locks.lock([last.place().unwrap()]);
-        let edit = scope.spawn(|| engine.apply(&request, &CancelToken::new()));
+        let edit = scope.spawn(|| engine.apply(&request, &NoEditor, &CancelToken::new()));
         while engine.locks() < 3 {
             std::thread::yield_now();
         }

@@ -31,6 +31,8 @@ pub(crate) struct FileContent {
     pub rested: bool,
     /// When the reading began.
     pub began: SystemTime,
+    /// Version of the document that is open with just this text.
+    pub version: Option<i32>,
 }
 
 impl FileContent {
@@ -59,7 +61,8 @@ impl Engine {
             if after == stat || reading == READINGS {
                 let hash = ContentHash::of(&bytes);
                 tracing::debug!(path = %path.relative().display(), bytes = bytes.len(), "file read");
-                return Ok((FileContent { bytes, hash, stat: after, rested: after == stat, began }, file));
+                let rested = after == stat;
+                return Ok((FileContent { bytes, hash, stat: after, rested, began, version: None }, file));
             }
             (file, stat, began) = open_regular(path)?;
         }

@@ -2,7 +2,9 @@
 
 mod cache;
 mod commit;
+mod documents;
 mod edit;
+mod editor;
 #[cfg(test)]
 mod faults;
 mod file;
@@ -28,10 +30,12 @@ use std::{
 use uuid::Uuid;
 
 pub use cache::{CacheLimits, CacheStatus};
+pub use documents::{OpenDocument, OpenDocuments, Source};
 pub use edit::{
     Atomicity, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, FileOutcome, FileStatus,
     Preview, TextChange, WriteSnippetData,
 };
+pub use editor::{BufferEdit, EditedBuffer, Editor, EditorError, NoEditor};
 pub use os_locks::LockingPolicy;
 pub use range::TextRange;
 pub use read::{EmbeddingData, Snippet};

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use super::{
     Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditRequest, Engine, EngineConfig,
-    FileStatus, Guard, HashCache, LockingPolicy, Observer, TextChange, TextRange, UndoLimits, WriteSnippetData,
+    FileStatus, Guard, HashCache, LockingPolicy, NoEditor, Observer, TextChange, TextRange, UndoLimits,
+    WriteSnippetData,
 };
 use crate::{CancelToken, disk::OsDisk, hash::ContentHash, roots::SymlinkPolicy};
 
@@ -180,7 +181,7 @@ pub(crate) fn check(ops: &[Op]) {
         origin: uuid::Uuid::new_v4(),
         ..EditRequest::default()
     };
-    let outcome = engine.apply(&request, &CancelToken::new());
+    let outcome = engine.apply(&request, &NoEditor, &CancelToken::new());
     assert_eq!(outcome.failed_change, failing, "{:?}", outcome);
     assert_eq!(outcome.applied, failing.is_none(), "{:?}", outcome);
     let expected = if failing.is_some() { before.clone() } else { expected };
@@ -215,7 +216,8 @@ pub(crate) fn check(ops: &[Op]) {
             }
         }
     }
-    let undone = engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &CancelToken::new());
+    let undone =
+        engine.undo(request.origin, uuid::Uuid::new_v4(), Durability::BestEffort, &NoEditor, &CancelToken::new());
     if let Some(undone) = undone.unwrap() {
         assert!(undone.applied, "{:?}", undone);
         assert_eq!(tree(dir.path()), before);

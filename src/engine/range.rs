@@ -24,12 +24,14 @@ const MAX_COUNT: usize = 1_000;
 /// A text in which ranges are looked up; its lines are counted when they are first needed.
 pub(super) struct RangeFinder<'t> {
     text: &'t str,
+    /// The text is that of an open document.
+    is_document: bool,
     lines: Option<LineIndex<'t>>,
 }
 
 impl<'t> RangeFinder<'t> {
-    pub fn new(text: &'t str) -> Self {
-        Self { text, lines: None }
+    pub fn new(text: &'t str, is_document: bool) -> Self {
+        Self { text, is_document, lines: None }
     }
 
     /// Finds the range meant by a range, an expected text, or both: then the text has to stand at the range.
@@ -42,7 +44,8 @@ impl<'t> RangeFinder<'t> {
         let range = match range {
             TextRange::Bytes { start, end } => self.offset(start)?..self.offset(end)?,
             TextRange::Positions { start, end, encoding } => {
-                let lines = self.lines.get_or_insert_with(|| LineIndex::new(self.text));
+                let index = if self.is_document { LineIndex::of_document } else { LineIndex::new };
+                let lines = self.lines.get_or_insert_with(|| index(self.text));
                 let offset =
                     |position| lines.offset(position, encoding).map_err(|error| position_error(self.text, error));
                 offset(start)?..offset(end)?
@@ -114,7 +117,7 @@ mod tests {
 
     fn find(text: &str, range: Option<(u64, u64)>, expected: Option<&str>) -> String {
         let range = range.map(|(start, end)| TextRange::Bytes { start, end });
-        match RangeFinder::new(text).find(range, expected) {
+        match RangeFinder::new(text, false).find(range, expected) {
             Ok(range) => format!("{range:?}"),
             Err(error) => format!("{error:?}"),
         }
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn only_the_first_ten_places_are_reported() {
-        let error = RangeFinder::new(&"x ".repeat(50)).find(None, Some("x")).unwrap_err();
+        let error = RangeFinder::new(&"x ".repeat(50), false).find(None, Some("x")).unwrap_err();
         assert!(matches!(error, IoErrorKind::AmbiguousText { count: 50, byte_ranges } if byte_ranges.len() == 10));
     }
 }

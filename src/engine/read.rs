@@ -6,12 +6,21 @@ use std::{
     mem,
     ops::Range,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use uuid::Uuid;
 
-use super::{Engine, Guard, TextRange, file::FileContent, parallel, range::RangeFinder};
+use super::{
+    Engine, Guard, OpenDocuments, Source, TextRange,
+    documents::{Located, content_of},
+    file::FileContent,
+    parallel,
+    range::RangeFinder,
+};
 use crate::{
     CancelToken,
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
@@ -24,6 +33,8 @@ use crate::{
 pub struct EmbeddingData {
     /// Absolute path.
     pub path: PathBuf,
+    /// By default the document that is open, if there is one, else the file.
+    pub source: Option<Source>,
     /// Without a range: the one place where `expected_text` stands, else the whole file.
     pub range: Option<TextRange>,
     pub expected: Guard,
@@ -42,6 +53,10 @@ pub struct Snippet {
     /// Hash of the whole file that the text was taken from.
     pub content_hash: ContentHash,
     pub tracking_hash: Option<TrackingHash>,
+    /// What was read.
+    pub source: Source,
+    /// Of the document that is open with the text that was read, if there is one.
+    pub version: Option<i32>,
 }
 
 impl Engine {
@@ -53,16 +68,19 @@ impl Engine {
         &self,
         requests: &[EmbeddingData],
         max_bytes: u64,
+        documents: &Arc<OpenDocuments>,
         cancel: &CancelToken,
     ) -> Vec<Result<Snippet, IoError>> {
+        let documents = self.locate(documents.clone());
         let room = Room { left: AtomicU64::new(max_bytes), limit: max_bytes };
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
         let mut files = by_spelling(requests);
         let read = |file: &FileGroup| {
             let path = resolver.resolve(file.spelling);
-            let snippets = self.read_snippets(&path, &file.items, requests, &room, cancel);
-            (path.map(|path| path.absolute()).ok(), snippets)
+            let reading = Reading { documents: &documents, requests, room: &room, cancel };
+            let (source, snippets) = self.read_snippets(&path, file, &reading);
+            (path.map(|path| (path.absolute(), source)).ok(), snippets)
         };
         let mut read_files = parallel::map(&files, self.threads, read);
         // Which spellings lead to one file is known now; what they have in common has to come from one reading.
@@ -85,52 +103,94 @@ impl Engine {
         results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
     }
 
+    /// The snippets of one file, and where they were read from.
     fn read_snippets(
         &self,
         path: &Result<RootedPath, IoError>,
-        items: &[usize],
-        requests: &[EmbeddingData],
-        room: &Room,
-        cancel: &CancelToken,
-    ) -> Vec<Result<Snippet, IoError>> {
-        let for_all = |error: IoError| items.iter().map(|_| Err(error.clone())).collect();
+        file: &FileGroup,
+        &Reading { documents, requests, room, cancel }: &Reading,
+    ) -> (Source, Vec<Result<Snippet, IoError>>) {
+        let items = &file.items;
+        let fail = |error: IoError| items.iter().map(|_| Err(error.clone())).collect();
         let path = match path {
             Ok(path) => path,
-            Err(error) => return for_all(error.clone()),
+            Err(error) => return (Source::Disk, fail(error.clone())),
         };
         if cancel.is_cancelled() {
-            return for_all(IoError::new(path.relative(), IoErrorKind::Cancelled));
+            return (Source::Disk, fail(IoError::new(path.relative(), IoErrorKind::Cancelled)));
         }
-        let content = {
-            let _permit = self.permits.acquire();
-            match self.read_file(path) {
-                Ok((content, _)) => content,
-                Err(error) => return for_all(error),
-            }
+        let (source, content) = self.read_source(path, file, documents);
+        let content = match content {
+            Ok(content) => content,
+            Err(error) => return (source, fail(error)),
         };
         let mut verified = match VerifiedText::new(path, &content) {
             Ok(verified) => verified,
-            Err(error) => return for_all(error),
+            Err(error) => return (source, fail(error)),
         };
-        items.iter().map(|&index| verified.snippet(&requests[index], room)).collect()
+        // The file and a document with the same text are one to who names neither.
+        let open = if content.version.is_some() { Source::Buffer } else { source };
+        let snippet = |&index: &usize| {
+            let request = &requests[index];
+            verified.snippet(request, request.source.unwrap_or(open), room)
+        };
+        (source, items.iter().map(snippet).collect())
+    }
+
+    /// Reads what is asked for; by default a document that is open with unsaved changes, else the file.
+    fn read_source(
+        &self,
+        path: &RootedPath,
+        file: &FileGroup,
+        documents: &Located,
+    ) -> (Source, Result<FileContent, IoError>) {
+        let document = documents.document(path, file.spelling);
+        let on_disk = || {
+            let _permit = self.permits.acquire();
+            let (content, _) = self.read_file(path)?;
+            Ok(FileContent { version: documents.version_of(path, file.spelling, content.hash), ..content })
+        };
+        let in_buffer = || {
+            let document = document.ok_or(IoErrorKind::DocumentNotOpen);
+            let content = document.and_then(|document| content_of(document, path, self.max_file_bytes));
+            content.map_err(|kind| IoError::new(path.relative(), kind))
+        };
+        match (file.source, document) {
+            (Some(Source::Buffer), _) => (Source::Buffer, in_buffer()),
+            (Some(Source::Disk), _) | (None, None) => (Source::Disk, on_disk()),
+            (None, Some(_)) => match on_disk() {
+                Ok(content) if documents.refuse_dirty(path, Some(content.hash)).is_ok() => (Source::Disk, Ok(content)),
+                _ => (Source::Buffer, in_buffer()),
+            },
+        }
     }
 }
 
-/// The items of one file, as far as their paths are spelled alike.
+/// What the readings of one request have in common.
+struct Reading<'r> {
+    documents: &'r Located,
+    requests: &'r [EmbeddingData],
+    room: &'r Room,
+    cancel: &'r CancelToken,
+}
+
+/// The items of one file, as far as their paths are spelled alike and they are read from the same source.
 struct FileGroup<'r> {
     spelling: &'r Path,
+    source: Option<Source>,
     items: Vec<usize>,
 }
 
 fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
-    let mut known: HashMap<&OsStr, usize> = HashMap::new();
+    let mut known: HashMap<(&OsStr, Option<Source>), usize> = HashMap::new();
     let mut files: Vec<FileGroup> = Vec::new();
     let mut last = 0;
     for (index, request) in requests.iter().enumerate() {
-        let spelling = request.path.as_path();
-        if files.get(last).is_none_or(|file| file.spelling.as_os_str() != spelling.as_os_str()) {
-            last = *known.entry(spelling.as_os_str()).or_insert_with(|| {
-                files.push(FileGroup { spelling, items: Vec::new() });
+        let (spelling, source) = (request.path.as_path(), request.source);
+        let is_other = |file: &FileGroup| file.spelling.as_os_str() != spelling.as_os_str() || file.source != source;
+        if files.get(last).is_none_or(is_other) {
+            last = *known.entry((spelling.as_os_str(), source)).or_insert_with(|| {
+                files.push(FileGroup { spelling, source, items: Vec::new() });
                 files.len() - 1
             });
         }
@@ -139,15 +199,19 @@ fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
     files
 }
 
-/// Pairs of groups of the same file: the first of them, and each other.
-fn same_files<R>(files: &[FileGroup], read: &[(Option<PathBuf>, R)]) -> Vec<(usize, usize)> {
-    let is_as_spelled = |(file, (path, _)): (&FileGroup, &(Option<PathBuf>, R))| {
-        path.as_ref().is_none_or(|path| path.as_os_str() == file.spelling.as_os_str())
+/// The real path of a file, and whether it was read or its document.
+type Origin = (PathBuf, Source);
+
+/// Pairs of groups that were read from the same source: the first of them, and each other.
+fn same_files<R>(files: &[FileGroup], read: &[(Option<Origin>, R)]) -> Vec<(usize, usize)> {
+    let all_are_alike = files.windows(2).all(|pair| pair[0].source == pair[1].source);
+    let is_as_spelled = |(file, (path, _)): (&FileGroup, &(Option<Origin>, R))| {
+        all_are_alike && path.as_ref().is_none_or(|(path, _)| path.as_os_str() == file.spelling.as_os_str())
     };
     if files.iter().zip(read).all(is_as_spelled) {
         return Vec::new();
     }
-    let mut known: HashMap<&Path, usize> = HashMap::new();
+    let mut known: HashMap<&Origin, usize> = HashMap::new();
     let mut same = Vec::new();
     for (index, (path, _)) in read.iter().enumerate() {
         let Some(path) = path else { continue };
@@ -181,6 +245,8 @@ impl Room {
 pub(super) struct VerifiedText<'c> {
     path: &'c RootedPath,
     hash: ContentHash,
+    /// Of the document that is open with this text.
+    version: Option<i32>,
     pub text: &'c str,
     ranges: RangeFinder<'c>,
     tracking: Vec<(Uuid, Result<TrackingHash, IoErrorKind>)>,
@@ -189,14 +255,16 @@ pub(super) struct VerifiedText<'c> {
 impl<'c> VerifiedText<'c> {
     pub fn new(path: &'c RootedPath, content: &'c FileContent) -> Result<Self, IoError> {
         let text = content.text(path.relative())?;
-        Ok(Self { path, hash: content.hash, text, ranges: RangeFinder::new(text), tracking: Vec::new() })
+        let FileContent { hash, version, .. } = *content;
+        let ranges = RangeFinder::new(text, version.is_some());
+        Ok(Self { path, hash, version, text, ranges, tracking: Vec::new() })
     }
 
-    fn snippet(&mut self, request: &EmbeddingData, room: &Room) -> Result<Snippet, IoError> {
-        self.check(request, room).map_err(|kind| IoError::new(self.path.relative(), kind))
+    fn snippet(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<Snippet, IoError> {
+        self.check(request, source, room).map_err(|kind| IoError::new(self.path.relative(), kind))
     }
 
-    fn check(&mut self, request: &EmbeddingData, room: &Room) -> Result<Snippet, IoErrorKind> {
+    fn check(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<Snippet, IoErrorKind> {
         self.check_guard(&request.expected)?;
         let byte_range = self.find(request.range, request.expected_text.as_deref())?;
         let text = &self.text[byte_range.clone()];
@@ -210,7 +278,8 @@ impl<'c> VerifiedText<'c> {
         let wanted = request.want_tracking || request.expected.tracking_hash.is_some();
         let tracking_hash = if wanted { Some(self.tracking(namespace)?) } else { None };
         room.take(text.len() as u64)?;
-        Ok(Snippet { text: text.to_owned(), byte_range, content_hash: self.hash, tracking_hash })
+        let (text, content_hash, version) = (text.to_owned(), self.hash, self.version);
+        Ok(Snippet { text, byte_range, content_hash, tracking_hash, source, version })
     }
 
     /// Checks what is expected of the file as a whole.
@@ -224,8 +293,8 @@ impl<'c> VerifiedText<'c> {
             }
         }
         match expected.version {
-            Some(_) => Err(self.mismatch(GuardKind::Version)),
-            None => Ok(()),
+            Some(version) if self.version != Some(version) => Err(self.mismatch(GuardKind::Version)),
+            _ => Ok(()),
         }
     }
 

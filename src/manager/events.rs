@@ -99,7 +99,7 @@ fn missed() -> FileEventBatch {
 impl FileOutcome {
     /// The change to report for a file that was written, renamed or deleted.
     pub fn event(&self, origin: Uuid) -> Option<FileChangeEvent> {
-        if self.status != FileStatus::Applied {
+        if self.status != FileStatus::Applied || self.in_buffer {
             return None;
         }
         let kind = match (&self.old_path, self.old_content_hash, self.new_content_hash) {
@@ -169,6 +169,7 @@ mod tests {
             old_real_path: old_path.as_ref().map(|_| "/r/old real".into()),
             real_path: Some("/r/real".into()),
             status: FileStatus::Applied,
+            in_buffer: false,
             old_content_hash,
             new_content_hash,
             new_tracking_hash: None,

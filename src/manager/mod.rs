@@ -30,8 +30,9 @@ use events::EventSender;
 use crate::{
     CancelToken,
     engine::{
-        Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest,
-        EmbeddingData, Engine, FileData, FileOutcome, RecoveryReport, Snippet, WriteSnippetData, WriteStatus,
+        Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest, Editor,
+        EmbeddingData, Engine, FileData, FileOutcome, NoEditor, OpenDocuments, RecoveryReport, Snippet,
+        WriteSnippetData, WriteStatus,
     },
     error::{IoError, IoErrorKind, Warning},
     events::FileEventBatch,
@@ -101,7 +102,8 @@ impl IoManagerHandle {
         &self,
         requests: Vec<EmbeddingData>,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.run(move |inner, cancel| inner.engine.snippets(&requests, u64::MAX, cancel)).await
+        let nothing_open = Arc::default();
+        self.run(move |inner, cancel| inner.engine.snippets(&requests, u64::MAX, &nothing_open, cancel)).await
     }
 
     /// Compares files with what the caller knows of them; the results have the length and order of the requests.
@@ -145,7 +147,7 @@ impl IoManagerHandle {
     /// # Errors
     /// Only if the manager has been shut down; what failed of the request is in the outcome.
     pub async fn apply_edits(&self, request: EditRequest) -> Result<EditOutcome, IoError> {
-        self.run(move |inner, cancel| inner.apply(&request, cancel)).await
+        self.run(move |inner, cancel| inner.apply(&request, &NoEditor, cancel)).await
     }
 
     /// Takes back the transaction `origin` as a transaction of its own, with the origin `new_origin`; `None` if there is
@@ -161,7 +163,7 @@ impl IoManagerHandle {
         new_origin: Uuid,
         durability: Durability,
     ) -> Result<Option<EditOutcome>, IoError> {
-        self.run(move |inner, cancel| inner.undo(origin, new_origin, durability, cancel)).await?
+        self.run(move |inner, cancel| inner.undo(origin, new_origin, durability, &NoEditor, cancel)).await?
     }
 
     /// Follows changes of files: own writes with their origin, and those from outside if the watcher was enabled.
@@ -229,18 +231,19 @@ impl IoManagerHandle {
         requests: &[EmbeddingData],
         cancel: &CancelToken,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.inner.enter(|inner| inner.engine.snippets(requests, u64::MAX, cancel))
+        self.snippets_of(&Arc::default(), u64::MAX, requests, cancel)
     }
 
-    /// The same for an answer whose texts may have `max_bytes` together; those without room are refused.
-    #[cfg(feature = "server")]
-    pub(crate) fn snippets_within(
+    /// The same for who has documents open, with an answer whose texts may have `max_bytes` together; those without room
+    /// are refused.
+    pub fn snippets_of(
         &self,
+        documents: &Arc<OpenDocuments>,
         max_bytes: u64,
         requests: &[EmbeddingData],
         cancel: &CancelToken,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.inner.enter(|inner| inner.engine.snippets(requests, max_bytes, cancel))
+        self.inner.enter(|inner| inner.engine.snippets(requests, max_bytes, documents, cancel))
     }
 
     /// See [`Self::scan_changes_batch`].
@@ -254,7 +257,17 @@ impl IoManagerHandle {
 
     /// See [`Self::apply_edits`].
     pub fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> Result<EditOutcome, IoError> {
-        self.inner.enter(|inner| inner.apply(request, cancel))
+        self.apply_with(request, &NoEditor, cancel)
+    }
+
+    /// The same for who has documents open: one with unsaved changes is changed in the editor, not beneath it.
+    pub fn apply_with(
+        &self,
+        request: &EditRequest,
+        editor: &dyn Editor,
+        cancel: &CancelToken,
+    ) -> Result<EditOutcome, IoError> {
+        self.inner.enter(|inner| inner.apply(request, editor, cancel))
     }
 
     /// See [`Self::undo_edits`].
@@ -265,7 +278,19 @@ impl IoManagerHandle {
         durability: Durability,
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
-        self.inner.enter(|inner| inner.undo(origin, new_origin, durability, cancel))?
+        self.undo_with(origin, new_origin, durability, &NoEditor, cancel)
+    }
+
+    /// The same for who has documents open: nothing is taken back beneath one with unsaved changes.
+    pub fn undo_with(
+        &self,
+        origin: Uuid,
+        new_origin: Uuid,
+        durability: Durability,
+        editor: &dyn Editor,
+        cancel: &CancelToken,
+    ) -> Result<Option<EditOutcome>, IoError> {
+        self.inner.enter(|inner| inner.undo(origin, new_origin, durability, editor, cancel))?
     }
 
     /// See [`Self::sync_file_events`].
@@ -338,8 +363,8 @@ impl Inner {
         if *open { Ok(work(self)) } else { Err(shut_down()) }
     }
 
-    fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
-        let outcome = self.engine.apply(request, cancel);
+    fn apply(&self, request: &EditRequest, editor: &dyn Editor, cancel: &CancelToken) -> EditOutcome {
+        let outcome = self.engine.apply(request, editor, cancel);
         self.tell(&outcome, request.origin);
         outcome
     }
@@ -349,9 +374,10 @@ impl Inner {
         origin: Uuid,
         new_origin: Uuid,
         durability: Durability,
+        editor: &dyn Editor,
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
-        let outcome = self.engine.undo(origin, new_origin, durability, cancel)?;
+        let outcome = self.engine.undo(origin, new_origin, durability, editor, cancel)?;
         outcome.iter().for_each(|outcome| self.tell(outcome, new_origin));
         Ok(outcome)
     }

@@ -130,6 +130,9 @@ pub struct FileResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_uri: Option<FileUri>,
     pub status: FileStatus,
+    /// Where the edit went, if not to the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_to: Option<AppliedTo>,
     /// Of the file before the request, as far as it was read; absent for a created file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_content_hash: Option<ContentHash>,
@@ -151,6 +154,14 @@ pub struct FileResult {
     /// With status `error` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,
+}
+
+/// Where an edit went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AppliedTo {
+    /// To the open document, which had unsaved changes; all else told of the file speaks of that document.
+    Buffer,
 }
 
 /// How a file stands after the request.

@@ -13,6 +13,7 @@ pub const PROTOCOL: u32 = 1;
 
 /// What `capabilities.experimental.ploke` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PlokeCapabilities {
     /// Version of the protocol.
     pub protocol: u32,
@@ -20,6 +21,9 @@ pub struct PlokeCapabilities {
     pub methods: Vec<&'static str>,
     /// The `ploke/*` notifications the server sends.
     pub notifications: Vec<&'static str>,
+    /// Documents that the client has open are followed: they are read, and edited through the client, in place of files
+    /// with unsaved changes.
+    pub open_buffers: bool,
 }
 
 /// Settings; what is absent is taken from the command line, the environment or the defaults, in this order.

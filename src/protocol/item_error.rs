@@ -109,6 +109,18 @@ pub enum ItemErrorKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         pid: Option<u32>,
     },
+    /// A document is open with unsaved changes, which the edit does not speak of or which would be lost. Read the
+    /// document and guard with what was read, or have it saved.
+    DocumentDirty,
+    /// A document is open, but the server could not follow a change of it. Close and open it, or change it as a whole; the
+    /// file can still be read with `source` "disk".
+    DocumentUnknown,
+    /// `source` is "buffer", and no document is open. Read the file.
+    DocumentNotOpen,
+    /// The editor was asked to change an open document and has not done so; the message says why. Read it again.
+    EditorRefused,
+    /// The editor was asked to change an open document, and it is not known whether it has. Read it again.
+    EditorUnknown,
     /// The request was cancelled, or the session ended, before this item was begun; nothing of it was done.
     Cancelled,
     /// The operating system refused, or ("ENOTSUP") the server does not do this. The message says what was tried.
@@ -119,6 +131,10 @@ pub enum ItemErrorKind {
     },
     /// A warning: applied, but the directory could not be synced. A power cut may bring the old content back.
     DurabilityUnknown,
+    /// A warning: applied as the editor says, but it has not sent the changed document. Read it again.
+    NotConfirmed,
+    /// A warning: the open document holds the edit although the request failed. A person should undo it there.
+    NotTakenBack,
     /// A warning: applied, but the new file lacks the attributes that the message names.
     MetadataNotPreserved,
     /// A warning: applied, but `ploke/undo` can not take it back; the message says why.

@@ -43,14 +43,19 @@ pub struct ScanQuery {
     /// Echoed in the answer.
     pub id: Option<Id>,
     pub uri: FileUri,
-    /// What the client knows of it; at least one hash.
+    /// What the client knows of it; at least one hash, and no version.
     #[serde(deserialize_with = "with_a_hash")]
     #[schemars(extend("anyOf" = [{ "required": ["contentHash"] }, { "required": ["trackingHash"] }]))]
+    #[schemars(extend("not" = { "required": ["version"] }))]
     pub expected: Expected,
 }
 
 fn with_a_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expected, D::Error> {
     let expected = Expected::deserialize(deserializer)?;
+    // A guard that nothing checks must not look like one that holds.
+    if expected.version.is_some() {
+        return Err(de::Error::custom("a scan compares files on disk, which have no `version`"));
+    }
     if expected.content_hash.is_none() && expected.tracking_hash.is_none() {
         return Err(de::Error::custom("a scan needs `contentHash` or `trackingHash`"));
     }

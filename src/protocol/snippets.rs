@@ -28,6 +28,8 @@ pub struct SnippetQuery {
     /// For people who read the messages; not used.
     pub name: Option<String>,
     pub uri: FileUri,
+    /// What to read; by default the document if it is open, else the file.
+    pub source: Option<Source>,
     /// Without one: the one place where `expectedText` stands, else the whole file.
     pub range: Option<Range>,
     /// What the file must be.
@@ -39,6 +41,16 @@ pub struct SnippetQuery {
     /// The hashes wanted in the answer.
     #[serde(default)]
     pub hashes: Vec<HashKind>,
+}
+
+/// Where a text is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The open document, as the client has told it.
+    Buffer,
+    /// The file.
+    Disk,
 }
 
 /// One entry per snippet asked for, in the same order.
@@ -71,11 +83,16 @@ pub struct SnippetText {
     pub text: String,
     /// Where the text stands in the file, whatever kind of range was asked for.
     pub byte_range: ByteRange,
-    /// Hash of the whole file that the text was taken from.
+    /// Hash of the whole text that this one was taken from.
     pub content_hash: ContentHash,
     /// Present when it was asked for or guarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_hash: Option<TrackingHash>,
+    /// What was read.
+    pub source: Source,
+    /// Version of the document that is open with just the text that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i32>,
 }
 
 /// Why one snippet could not be read.
@@ -105,6 +122,7 @@ mod tests {
                 "id": "one",
                 "name": "fn a",
                 "uri": "file:///r/a.rs",
+                "source": "disk",
                 "range": { "startByte": 1, "endByte": 4 },
                 "expected": {
                     "contentHash": content,
@@ -128,6 +146,7 @@ mod tests {
             id: None,
             name: None,
             uri,
+            source: None,
             range: None,
             expected: None,
             expected_text: None,
@@ -150,6 +169,7 @@ mod tests {
                         version: Some(3),
                     }),
                     expected_text: Some("fn".into()),
+                    source: Some(Source::Disk),
                     node_tracking_hash: Some(tracking),
                     hashes: vec![HashKind::Content, HashKind::Tracking],
                     ..whole.clone()

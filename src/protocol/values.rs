@@ -124,7 +124,7 @@ pub struct Expected {
     pub tracking_hash: Option<TrackingHash>,
     /// Namespace of tracking hashes; by default that of `initializationOptions`, else the nil UUID.
     pub namespace: Option<Uuid>,
-    /// LSP version of the document, which must be open.
+    /// Version of the document, which must be open with just the text that is read or edited.
     pub version: Option<i32>,
 }
 

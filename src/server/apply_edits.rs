@@ -12,7 +12,9 @@ use crate::{
     error::IoErrorKind,
     protocol::{
         FileChange, ItemError, apply_edits,
-        apply_edits::{ApplyEditsParams, ApplyEditsResult, EditResult, FileResult, FileStatus, ReachedDurability},
+        apply_edits::{
+            AppliedTo, ApplyEditsParams, ApplyEditsResult, EditResult, FileResult, FileStatus, ReachedDurability,
+        },
         values::Id,
     },
 };
@@ -27,7 +29,7 @@ impl Method for ApplyEdits {
     fn run(call: &Call, params: ApplyEditsParams) -> Result<Reply<ApplyEditsResult>, RpcError> {
         let (request, mentioned) = edit_request(params, call.session.as_ref().into())?;
         let (origin, dry_run) = (request.origin, request.dry_run);
-        let outcome = call.session.manager.apply(&request, &call.cancel)?;
+        let outcome = call.session.manager.apply_with(&request, &call.session.editor, &call.cancel)?;
         if was_cancelled(&outcome) {
             return Err(RpcError::cancelled());
         }
@@ -71,10 +73,12 @@ pub(super) fn answer(
 }
 
 fn file_result(file: FileOutcome, mentioned: &MentionedFiles) -> FileResult {
+    let goes_somewhere = matches!(file.status, engine::FileStatus::Applied | engine::FileStatus::WouldApply);
     let planned = !matches!(file.status, engine::FileStatus::NotApplied | engine::FileStatus::Error);
     FileResult {
         uri: mentioned.uri(&file.path),
         old_uri: file.old_path.as_deref().map(|path| mentioned.uri(path)),
+        applied_to: (goes_somewhere && file.in_buffer).then_some(AppliedTo::Buffer),
         status: file.status.into(),
         old_content_hash: file.old_content_hash,
         new_content_hash: file.new_content_hash,
@@ -136,6 +140,7 @@ mod tests {
             old_real_path: None,
             real_path: None,
             status,
+            in_buffer: false,
             old_content_hash: None,
             new_content_hash: None,
             new_tracking_hash: None,

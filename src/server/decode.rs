@@ -211,8 +211,8 @@ mod tests {
                 "files[0].expected: a scan needs `contentHash` or `trackingHash`",
             ),
             (
-                json!({ "files": [{ "uri": "file:///a", "expected": { "version": 1 } }] }),
-                "files[0].expected: a scan needs `contentHash` or `trackingHash`",
+                json!({ "files": [{ "uri": "file:///a", "expected": { "version": 1, "contentHash": "0".repeat(64) } }] }),
+                "files[0].expected: a scan compares files on disk, which have no `version`",
             ),
             (
                 json!({ "files": [], "hashes": ["tokens"] }),

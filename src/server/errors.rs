@@ -99,6 +99,8 @@ impl From<&Warning> for ItemError {
             Warning::DurabilityUnknown(_) => ItemErrorKind::DurabilityUnknown,
             Warning::MetadataNotPreserved(_) => ItemErrorKind::MetadataNotPreserved,
             Warning::UndoNotKept(_) => ItemErrorKind::UndoNotKept,
+            Warning::NotConfirmed => ItemErrorKind::NotConfirmed,
+            Warning::NotTakenBack(_) => ItemErrorKind::NotTakenBack,
             Warning::WrittenInPlace => ItemErrorKind::WrittenInPlace,
         };
         Self { kind, severity: wire::Severity::Warning, message: warning.to_string() }
@@ -141,6 +143,11 @@ impl From<&IoErrorKind> for ItemErrorKind {
             }
             // Whether the client or the end of the session stopped it: nothing was touched.
             IoErrorKind::Cancelled | IoErrorKind::ShutDown => Self::Cancelled,
+            IoErrorKind::DocumentDirty(_) => Self::DocumentDirty,
+            IoErrorKind::DocumentUnknown => Self::DocumentUnknown,
+            IoErrorKind::DocumentNotOpen => Self::DocumentNotOpen,
+            IoErrorKind::EditorRefused(_) => Self::EditorRefused,
+            IoErrorKind::EditorUnknown(_) => Self::EditorUnknown,
             IoErrorKind::Os { source, .. } => Self::Io { os: os_name(source) },
             IoErrorKind::NotSupported(_) => Self::Io { os: Some("ENOTSUP") },
             IoErrorKind::NotSynced { os, .. } => Self::Io { os: Some(os) },

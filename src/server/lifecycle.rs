@@ -6,8 +6,7 @@ use std::sync::{
 };
 
 use lsp_types::{
-    ClientCapabilities, DidChangeTextDocumentParams, DidChangeWatchedFilesParams, DidChangeWorkspaceFoldersParams,
-    DidCloseTextDocumentParams, DidOpenTextDocumentParams, DidSaveTextDocumentParams, InitializeParams,
+    ClientCapabilities, DidChangeWatchedFilesParams, DidChangeWorkspaceFoldersParams, InitializeParams,
     InitializeResult, InitializedParams, MessageType, OneOf, PositionEncodingKind, SaveOptions, ServerCapabilities,
     ServerInfo, SetTraceParams, TextDocumentSyncCapability, TextDocumentSyncKind, TextDocumentSyncOptions,
     TextDocumentSyncSaveOptions, TraceValue, WorkspaceFoldersServerCapabilities, WorkspaceServerCapabilities,
@@ -21,7 +20,10 @@ use super::{
     routes::SENT_NOTIFICATIONS,
     session::{Notice, Session},
 };
-use crate::position::PositionEncoding;
+use crate::{
+    position::PositionEncoding,
+    protocol::initialize::{PROTOCOL, PlokeCapabilities},
+};
 
 /// The language server behind tower-lsp's service.
 ///
@@ -119,22 +121,15 @@ impl LanguageServer for Lifecycle {
             session.hint_changes(&params.changes);
         }
     }
-
-    // Requests read files from disk, so there is nothing to keep of open documents; without these, tower-lsp would
-    // log each of them as not implemented.
-    async fn did_open(&self, _: DidOpenTextDocumentParams) {}
-    async fn did_change(&self, _: DidChangeTextDocumentParams) {}
-    async fn did_save(&self, _: DidSaveTextDocumentParams) {}
-    async fn did_close(&self, _: DidCloseTextDocumentParams) {}
 }
 
-fn capabilities(encoding: PositionEncoding, methods: &[&str]) -> ServerCapabilities {
+fn capabilities(encoding: PositionEncoding, methods: &[&'static str]) -> ServerCapabilities {
     ServerCapabilities {
         position_encoding: Some(encoding_kind(encoding)),
         text_document_sync: Some(TextDocumentSyncCapability::Options(TextDocumentSyncOptions {
             open_close: Some(true),
             change: Some(TextDocumentSyncKind::INCREMENTAL),
-            save: Some(TextDocumentSyncSaveOptions::SaveOptions(SaveOptions { include_text: Some(false) })),
+            save: Some(TextDocumentSyncSaveOptions::SaveOptions(SaveOptions { include_text: Some(true) })),
             ..TextDocumentSyncOptions::default()
         })),
         workspace: Some(WorkspaceServerCapabilities {
@@ -145,7 +140,12 @@ fn capabilities(encoding: PositionEncoding, methods: &[&str]) -> ServerCapabilit
             file_operations: None,
         }),
         experimental: Some(json!({
-            "ploke": { "protocol": 1, "methods": methods, "notifications": SENT_NOTIFICATIONS }
+            "ploke": PlokeCapabilities {
+                protocol: PROTOCOL,
+                methods: methods.to_vec(),
+                notifications: SENT_NOTIFICATIONS.to_vec(),
+                open_buffers: true,
+            }
         })),
         ..ServerCapabilities::default()
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::session::Session;
-use crate::{CancelToken, protocol::FileChange};
+use crate::{CancelToken, engine::OpenDocuments, protocol::FileChange};
 
 /// A `ploke/*` request: its params are decoded as typed, `run` works on a blocking thread.
 pub(crate) trait Method {
@@ -25,6 +25,8 @@ pub(crate) trait Method {
 /// One request in flight.
 pub(crate) struct Call {
     pub session: Arc<Session>,
+    /// As they were when the request was received.
+    pub documents: Arc<OpenDocuments>,
     pub id: RequestId,
     pub cancel: CancelToken,
 }

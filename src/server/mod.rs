@@ -5,7 +5,9 @@ mod apply_edits;
 mod changes;
 mod convert;
 mod decode;
+mod documents;
 mod edit_request;
+mod editor;
 mod errors;
 mod file_events;
 mod lifecycle;
@@ -31,6 +33,7 @@ use std::{
     io::{Read, Write},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::protocol::{InitializationOptions, initialize::LogOptions};
@@ -78,4 +81,20 @@ pub(crate) struct Connection {
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
     pub runtime: Handle,
+    pub editor_patience: EditorPatience,
+}
+
+/// How long the client is waited for when it is asked to change a document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EditorPatience {
+    /// Until it answers.
+    pub answer: Duration,
+    /// After that, until it sends the changed document.
+    pub change: Duration,
+}
+
+impl Default for EditorPatience {
+    fn default() -> Self {
+        Self { answer: Duration::from_secs(10), change: Duration::from_secs(1) }
+    }
 }

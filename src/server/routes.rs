@@ -34,17 +34,9 @@ pub(crate) const ROUTES: &[Route] = &[
 /// Notifications the server sends of its own.
 pub(crate) const SENT_NOTIFICATIONS: &[&str] = &[file_changed::METHOD];
 
-/// Notifications of LSP that mean something here; all others are ignored.
-pub(crate) const LSP_NOTIFICATIONS: &[&str] = &[
-    "initialized",
-    "$/setTrace",
-    "textDocument/didOpen",
-    "textDocument/didChange",
-    "textDocument/didSave",
-    "textDocument/didClose",
-    "workspace/didChangeWatchedFiles",
-    "workspace/didChangeWorkspaceFolders",
-];
+/// Notifications of LSP that tower-lsp handles.
+pub(crate) const LSP_NOTIFICATIONS: &[&str] =
+    &["initialized", "$/setTrace", "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders"];
 
 /// One request method and how it is answered.
 pub(crate) struct Route {

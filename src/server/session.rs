@@ -12,8 +12,8 @@ use lsp_types::{InitializeParams, Url, WorkspaceFolder};
 use uuid::Uuid;
 
 use super::{
-    Connection, ServerOptions, decode::decode_part, file_events::Barrier, lifecycle::negotiate_encoding,
-    method::RpcError,
+    Connection, ServerOptions, decode::decode_part, editor::ClientEditor, file_events::Barrier,
+    lifecycle::negotiate_encoding, method::RpcError,
 };
 use crate::{
     engine::{CacheLimits, Durability, LockingPolicy, RecoveryReport, UndoLimits},
@@ -30,6 +30,8 @@ use crate::{protocol::status::WatchBackend, watch};
 pub(crate) struct Session {
     pub manager: IoManagerHandle,
     pub encoding: PositionEncoding,
+    /// The client, as far as it has documents open.
+    pub editor: ClientEditor,
     /// Of tracking hashes, for requests that name none.
     pub namespace: Uuid,
     /// Of edits that do not ask for one.
@@ -75,9 +77,11 @@ impl Session {
         let recovered = recovery_notices(&manager.status().recovered);
         let notices: Vec<_> = problems.into_iter().map(Notice::Problem).chain(recovered).collect();
         notices.iter().for_each(Notice::log);
+        let encoding = negotiate_encoding(&params.capabilities);
         Ok(Self {
             manager,
-            encoding: negotiate_encoding(&params.capabilities),
+            encoding,
+            editor: ClientEditor::new(encoding, &params.capabilities),
             namespace: settings.namespace.unwrap_or_default(),
             durability: settings.durability.map_or(Durability::Full, Durability::from),
             max_message_bytes: settings.limits.max_message_bytes.map_or(super::MAX_MESSAGE_BYTES, |bytes| bytes.get()),
@@ -98,6 +102,7 @@ impl Session {
                 Arc::clone(&self.barrier),
             ));
         }
+        self.editor.connect(&connection);
         let _ = self.connection.set(connection);
     }
 

@@ -9,11 +9,11 @@ use super::{
     session::Session,
 };
 use crate::{
-    engine::{EmbeddingData, Snippet, parallel},
+    engine::{self, EmbeddingData, Snippet, parallel},
     error::IoError,
     protocol::{
         FileUri, snippets,
-        snippets::{SnippetError, SnippetQuery, SnippetResult, SnippetText, SnippetsParams, SnippetsResult},
+        snippets::{SnippetError, SnippetQuery, SnippetResult, SnippetText, SnippetsParams, SnippetsResult, Source},
         values::{HashKind, Id},
     },
 };
@@ -28,7 +28,8 @@ impl Method for Snippets {
     fn run(call: &Call, params: SnippetsParams) -> Result<Reply<SnippetsResult>, RpcError> {
         let session = &call.session;
         let (asked, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
-        let outcomes = session.manager.snippets_within(session.max_message_bytes, &wanted, &call.cancel)?;
+        let outcomes =
+            session.manager.snippets_of(&call.documents, session.max_message_bytes, &wanted, &call.cancel)?;
         refuse_cancelled(&outcomes)?;
         Ok(answer(asked, outcomes).into())
     }
@@ -77,6 +78,7 @@ struct Asked {
 fn split(query: SnippetQuery, session: &Session) -> (Asked, EmbeddingData) {
     let wanted = EmbeddingData {
         path: query.uri.path().to_owned(),
+        source: query.source.map(engine::Source::from),
         range: query.range.map(|range| convert::text_range(range, session.encoding)),
         expected: convert::guard(query.expected, session.namespace),
         expected_text: query.expected_text,
@@ -106,6 +108,26 @@ fn text(id: Option<Id>, uri: FileUri, snippet: Snippet) -> SnippetText {
         text: snippet.text,
         content_hash: snippet.content_hash,
         tracking_hash: snippet.tracking_hash,
+        source: snippet.source.into(),
+        version: snippet.version,
+    }
+}
+
+impl From<Source> for engine::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Buffer => Self::Buffer,
+            Source::Disk => Self::Disk,
+        }
+    }
+}
+
+impl From<engine::Source> for Source {
+    fn from(source: engine::Source) -> Self {
+        match source {
+            engine::Source::Buffer => Self::Buffer,
+            engine::Source::Disk => Self::Disk,
+        }
     }
 }
 
@@ -126,6 +148,8 @@ mod tests {
             byte_range: 2..2 + text.len(),
             content_hash: ContentHash::of(b"whole"),
             tracking_hash: None,
+            source: engine::Source::Disk,
+            version: None,
         }
     }
 
@@ -154,6 +178,7 @@ mod tests {
                     "text": "fn a",
                     "byteRange": { "startByte": 2, "endByte": 6 },
                     "contentHash": ContentHash::of(b"whole"),
+                    "source": "disk",
                 },
                 {
                     "status": "error",

@@ -26,7 +26,7 @@ impl Method for Undo {
         let (session, origin) = (&call.session, Uuid::new_v4());
         let outcome = session
             .manager
-            .undo(undone, origin, session.durability, &call.cancel)?
+            .undo_with(undone, origin, session.durability, &session.editor, &call.cancel)?
             .ok_or_else(|| IoError::new("", IoErrorKind::NothingToUndo))?;
         if was_cancelled(&outcome) {
             return Err(RpcError::cancelled());

@@ -39,6 +39,8 @@ pub(super) enum Why {
     Moved,
     /// It may differ from the index. What the index knows of directories below it is checked by visits of their own.
     Recheck,
+    /// The same, but it is those directories below it that are polled which are checked by visits of their own.
+    Poll,
 }
 
 /// How it is noticed that something changes in a directory.
@@ -107,7 +109,7 @@ impl Worker {
     pub(super) fn poll(&mut self) {
         let at = Instant::now();
         let polled = self.directories.iter().filter(|(_, attention)| **attention == Attention::Polled);
-        self.todo.extend(polled.map(|(directory, _)| Visit { directory: directory.clone(), why: Why::Recheck, at }));
+        self.todo.extend(polled.map(|(directory, _)| Visit { directory: directory.clone(), why: Why::Poll, at }));
     }
 
     /// Makes some of the visits that are to be made.
@@ -196,7 +198,8 @@ impl Worker {
 
     fn compare(&mut self, directory: &Path, why: Why, at: Instant, listing: Listing) {
         let Listing { files, directories } = listing;
-        let first = why == Why::Start || (why == Why::Recheck && self.index.awaits_listing(directory));
+        let first =
+            why == Why::Start || (matches!(why, Why::Recheck | Why::Poll) && self.index.awaits_listing(directory));
         match why {
             _ if first => {
                 let max_file_bytes = self.max_file_bytes;
@@ -206,7 +209,7 @@ impl Worker {
                 files.into_iter().for_each(|(name, _)| self.debouncer.push(Change::Appeared(directory.join(name)), at));
             }
             Why::Moved => {}
-            Why::Start | Why::Recheck => {
+            Why::Start | Why::Recheck | Why::Poll => {
                 let here: HashMap<&OsStr, &Look> = files.iter().map(|(name, look)| (name.as_os_str(), look)).collect();
                 let mut different = Vec::new();
                 let mut known = 0;
@@ -239,7 +242,8 @@ impl Worker {
             Why::Appeared if self.directories.contains_key(&visit.directory) => {}
             Why::Appeared | Why::Moved => self.todo.push_front(visit),
             Why::Recheck if self.index.lists(&visit.directory) || self.directories.contains_key(&visit.directory) => {}
-            Why::Recheck => self.todo.push_back(visit),
+            Why::Poll if self.directories.contains_key(&visit.directory) => {}
+            Why::Recheck | Why::Poll => self.todo.push_back(visit),
         }
     }
 

@@ -18,9 +18,10 @@ use crate::support::client::Client;
 
 /// A watched directory, the sidecar that watches it, and the picture of it that the notifications add up to.
 pub struct Watched {
+    /// Ends before the directory goes.
+    pub client: Option<Client>,
     pub home: TempDir,
     pub root: PathBuf,
-    pub client: Option<Client>,
     /// Content hash of each file; of a link or a file without a hash, nothing.
     picture: BTreeMap<PathBuf, Option<String>>,
     seq: u64,
@@ -34,7 +35,7 @@ impl Watched {
         let root = home.path().canonicalize().unwrap().join("root");
         fs::create_dir(&root).unwrap();
         prepare(&root);
-        let mut watched = Self { home, root, client: None, picture: BTreeMap::new(), seq: 0, told: Vec::new() };
+        let mut watched = Self { client: None, home, root, picture: BTreeMap::new(), seq: 0, told: Vec::new() };
         watched.start(settings);
         watched
     }

@@ -8,6 +8,7 @@
 //!    somebody has changed a target in the very last moment, or a step fails, all steps are taken back.
 //! 5. The old contents are removed, the directories synced, the record removed.
 
+mod buffers;
 mod prepare;
 mod swap;
 mod undo;
@@ -17,7 +18,8 @@ use std::{collections::BTreeMap, fs::File, io, sync::Arc, sync::atomic::Ordering
 use uuid::Uuid;
 
 use super::{
-    Atomicity, Durability, EditOutcome, EditRequest, Engine, FileStatus,
+    Atomicity, Durability, EditOutcome, EditRequest, Editor, Engine, FileStatus,
+    documents::Located,
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
@@ -42,11 +44,14 @@ pub(super) struct Locks<'e> {
 }
 
 /// How planned files are brought to the disk.
-pub(super) struct Mode {
+pub(super) struct Mode<'e> {
     pub origin: Uuid,
     pub atomicity: Atomicity,
     pub durability: Durability,
     pub dry_run: bool,
+    pub editor: &'e dyn Editor,
+    /// Its documents as they were when the files were planned.
+    pub documents: &'e Located,
 }
 
 /// One step and the file it belongs to.
@@ -57,15 +62,20 @@ struct Work {
 
 impl Engine {
     /// Carries out a request; see [`EditRequest`]. Once it has begun to write it cannot be cancelled.
-    pub fn apply(&self, request: &EditRequest, cancel: &CancelToken) -> EditOutcome {
+    ///
+    /// A document that is open in the editor with another text than its file has is changed there, and its file is left
+    /// alone.
+    pub fn apply(&self, request: &EditRequest, editor: &dyn Editor, cancel: &CancelToken) -> EditOutcome {
         let resolve = |resolver: &Resolver| {
             let targets = Targets::resolve(request, resolver);
             (targets.places.clone(), targets)
         };
         let (targets, locks) = self.lock_targets(request.dry_run, resolve);
-        let (files, file_of_change) = self.plan(request, &targets);
+        let documents = &self.locate(editor.documents());
+        let (files, file_of_change) = self.plan(request, &targets, documents);
         let &EditRequest { origin, atomicity, durability, dry_run, .. } = request;
-        let outcome = self.carry_out(files, &locks, &Mode { origin, atomicity, durability, dry_run }, cancel);
+        let mode = Mode { origin, atomicity, durability, dry_run, editor, documents };
+        let outcome = self.carry_out(files, &locks, &mode, cancel);
         EditOutcome { file_of_change, ..outcome }
     }
 
@@ -81,12 +91,18 @@ impl Engine {
             fail_all(&mut files, &error.kind);
         }
         let failed = files.iter().any(PlannedFile::has_failed);
-        let nothing_to_do = files.iter().all(|file| file.steps.is_empty());
+        let nothing_to_do = files.iter().all(|file| file.steps.is_empty() && file.buffer.is_none());
         if mode.dry_run || nothing_to_do || (failed && mode.atomicity == Atomicity::Transaction) {
             return outcome(files, mode, mode.durability);
         }
         if !cancel.begin_commit() {
             fail_all(&mut files, &IoErrorKind::Cancelled);
+            return outcome(files, mode, mode.durability);
+        }
+        let in_buffers = self.edit_buffers(&mut files, mode);
+        let failed = files.iter().any(PlannedFile::has_failed);
+        if failed && mode.atomicity == Atomicity::Transaction {
+            self.take_buffers_back(&mut files, in_buffers, mode);
             return outcome(files, mode, mode.durability);
         }
         let mut together: BTreeMap<usize, Vec<Work>> = BTreeMap::new();
@@ -98,10 +114,13 @@ impl Engine {
         for work in together.values_mut() {
             work.sort_by_key(|work| work.step.order);
         }
-        let kept = self.keep_undo(mode.origin, together.values().flatten());
+        let kept = self.keep_undo(mode.origin, together.values().flatten(), !in_buffers.is_empty());
         let mut reached = mode.durability;
         for work in together.into_values().filter(|work| !work.is_empty()) {
             reached = weaker(reached, self.commit(&mut files, work, mode));
+        }
+        if mode.atomicity == Atomicity::Transaction && files.iter().any(PlannedFile::has_failed) {
+            self.take_buffers_back(&mut files, in_buffers, mode);
         }
         self.conclude_undo(kept, &mut files);
         outcome(files, mode, reached)
@@ -138,8 +157,10 @@ impl Engine {
         let sync = mode.durability == Durability::Full;
         let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &made));
         let mut ready = Vec::with_capacity(work.len());
+        let documents = self.documents_now(mode);
         for (work, prepared) in work.iter().zip(prepared) {
             let prepared = prepared.and_then(|ready| self.check_unchanged(&work.step, &ready).map(|()| ready));
+            let prepared = prepared.and_then(|ready| documents.check_clean(&work.step).map(|()| ready));
             prepared.map_or_else(|error| files[work.file].fail(error), |prepared| ready.push(prepared));
         }
         if ready.len() < work.len() {

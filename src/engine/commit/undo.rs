@@ -6,7 +6,8 @@ use super::{Mode, Work, recorded_path};
 use crate::{
     CancelToken,
     engine::{
-        Atomicity, Durability, EditOutcome, Engine, FileOutcome, FileStatus,
+        Atomicity, Durability, EditOutcome, Editor, Engine, FileOutcome, FileStatus,
+        documents::Located,
         plan::{Action, Now, Original, PlannedFile, PlannedStep, Slot},
         state::{Before, RecordedPath, UndoEntry, UndoStep},
     },
@@ -35,6 +36,7 @@ impl Engine {
         origin: Uuid,
         new_origin: Uuid,
         durability: Durability,
+        editor: &dyn Editor,
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
         let Some(state) = &self.state else { return Ok(None) };
@@ -51,8 +53,10 @@ impl Engine {
             (locked, paths)
         };
         let (paths, locks) = self.lock_targets(false, resolve);
-        let files = self.plan_undo(&places, &paths);
-        let mode = Mode { origin: new_origin, atomicity: Atomicity::Transaction, durability, dry_run: false };
+        let documents = &self.locate(editor.documents());
+        let files = self.plan_undo(&places, &paths, documents);
+        let (atomicity, dry_run) = (Atomicity::Transaction, false);
+        let mode = Mode { origin: new_origin, atomicity, durability, dry_run, editor, documents };
         let outcome = self.carry_out(files, &locks, &mode, cancel);
         if outcome.applied {
             // What it left is no more; taking back the undo is the way there again.
@@ -62,18 +66,24 @@ impl Engine {
     }
 
     /// Plans to bring all places back; those whose files are not what was left there fail.
-    fn plan_undo(&self, places: &Places, paths: &[Result<RootedPath, IoError>]) -> Vec<PlannedFile> {
+    fn plan_undo(
+        &self,
+        places: &Places,
+        paths: &[Result<RootedPath, IoError>],
+        documents: &Located,
+    ) -> Vec<PlannedFile> {
         let mut files: Vec<PlannedFile> = Vec::new();
         let mut slots = Vec::with_capacity(paths.len());
         for (index, (place, path)) in places.0.iter().zip(paths).enumerate() {
             let mut outcome = FileOutcome::not_applied(place.at.absolute());
             outcome.real_path = Some(place.at.absolute());
             outcome.old_content_hash = place.left;
-            let mut file = PlannedFile { change: index, group: 0, steps: Vec::new(), outcome };
+            let mut file = PlannedFile { change: index, group: 0, steps: Vec::new(), buffer: None, outcome };
             let before = path.as_ref().map_err(IoError::clone).and_then(|path| {
                 let before = self.read_changed(path)?;
                 let actual = before.as_ref().map(|before| before.content.hash);
                 if actual == place.left {
+                    documents.refuse_dirty(path, actual)?;
                     return Ok((path, before));
                 }
                 let actual = actual.map(|content| ActualHashes { content, tracking: None });
@@ -109,10 +119,15 @@ impl Engine {
         files
     }
 
-    /// Keeps what is needed to take this work back, as far as that is wanted.
-    pub(super) fn keep_undo<'w>(&self, origin: Uuid, work: impl Iterator<Item = &'w Work>) -> Kept {
+    /// Keeps what is needed to take this work back, as far as that is wanted; nothing if a part of it is `in_buffers`,
+    /// where only the editor can take it back.
+    pub(super) fn keep_undo<'w>(&self, origin: Uuid, work: impl Iterator<Item = &'w Work>, in_buffers: bool) -> Kept {
         let nothing = Kept { entry: None, files: Vec::new(), problem: None };
         let Some(state) = self.state.as_ref().filter(|state| state.undo().is_on()) else { return nothing };
+        if in_buffers {
+            let problem = Some("a part of the edit is in a document that is open in an editor".to_owned());
+            return Kept { problem, ..nothing };
+        }
         let (mut files, mut steps) = (Vec::new(), Vec::new());
         for work in work {
             let Some(step) = undo_step(&work.step) else {

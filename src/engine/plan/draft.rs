@@ -2,7 +2,10 @@
 
 use std::{iter, ops::Range, sync::Arc};
 
-use super::targets::{Step, Target};
+use super::{
+    buffer::Buffer,
+    targets::{Step, Target},
+};
 use crate::{
     engine::{
         Change, CreateFileData, Guard, TextChange, WriteSnippetData, file::FileContent, range::RangeFinder,
@@ -18,6 +21,8 @@ pub(in crate::engine) struct Before {
     pub content: Arc<FileContent>,
     /// The bytes were read; a file that is only moved or deleted may be too large for that.
     pub whole: bool,
+    /// What is here is not the file but a document.
+    pub buffer: Option<Buffer>,
 }
 
 /// What a place holds.
@@ -88,7 +93,7 @@ impl<'a> Draft<'a> {
         let slot = |(index, (target, path, before)): (usize, (usize, &'a RootedPath, Option<Before>))| Slot {
             target,
             path,
-            now: if path.stat().is_some() { Now::Original(index) } else { Now::Nothing },
+            now: if path.stat().is_some() || before.is_some() { Now::Original(index) } else { Now::Nothing },
             before,
             create_parents: targets[target].parents_made,
             file: index,
@@ -144,11 +149,14 @@ impl<'a> Draft<'a> {
             Now::Nothing | Now::Bytes { .. } => return Err(IoErrorKind::NotFound),
             Now::Text { text, like } => {
                 self.check(*like, &edits.expected)?;
-                let mut finder = RangeFinder::new(text);
+                let before = like.and_then(|original| self.slots[original].before.as_ref());
+                let is_document = before.is_some_and(|before| before.content.version.is_some());
+                let mut finder = RangeFinder::new(text, is_document);
                 splice(text, &edits.edits, |edit| finder.find(edit.range, edit.expected_text.as_deref()))?
             }
             Now::Original(original) => {
                 let before = self.before(*original)?;
+                before.refuse_guard_of_file(&edits.expected, by_text)?;
                 let path = self.slots[*original].path;
                 let mut verified = VerifiedText::new(path, &before.content).map_err(|error| error.kind)?;
                 verified.check_guard(&edits.expected)?;
@@ -285,7 +293,7 @@ impl<'a> Draft<'a> {
             let expects_nothing = *expected == Guard { namespace: expected.namespace, ..Guard::default() };
             return if expects_nothing { Ok(()) } else { Err(IoErrorKind::NotFound) };
         };
-        let Before { content, whole } = self.before(original)?;
+        let Before { content, whole, .. } = self.before(original)?;
         if expected.tracking_hash.is_some() {
             if !whole {
                 return Err(IoErrorKind::TooLarge { bytes: content.stat.size, limit: self.max_file_bytes });
@@ -299,7 +307,9 @@ impl<'a> Draft<'a> {
             (Some(hash), _) if hash != content.hash => {
                 Err(IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual })
             }
-            (_, Some(_)) => Err(IoErrorKind::ContentMismatch { guard: GuardKind::Version, actual }),
+            (_, Some(version)) if content.version != Some(version) => {
+                Err(IoErrorKind::ContentMismatch { guard: GuardKind::Version, actual })
+            }
             _ => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! What a request would do: every guard checked, every new content made in memory, nothing written.
 
+mod buffer;
 mod draft;
 mod steps;
 mod targets;
@@ -9,7 +10,10 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 pub(super) use draft::{Now, Slot};
 pub(super) use targets::Targets;
 
-use super::{EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, file::FileContent, parallel};
+use super::{
+    BufferEdit, Change, EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, documents::Located,
+    file::FileContent, parallel,
+};
 use crate::{
     CancelToken,
     disk::FileStat,
@@ -17,6 +21,7 @@ use crate::{
     hash::{ContentHash, TrackingHash},
     roots::RootedPath,
 };
+use buffer::buffer_edit;
 use draft::{Before, Draft, File, Need, in_file, needs_content};
 use steps::hash_at;
 use targets::{Step, Target};
@@ -29,6 +34,8 @@ pub(super) struct PlannedFile {
     pub group: usize,
     /// What is to be done at the places of the file; nothing if it stays as it is.
     pub steps: Vec<PlannedStep>,
+    /// What its editor is to be asked for instead, and the path for messages.
+    pub buffer: Option<(PathBuf, BufferEdit)>,
     pub outcome: FileOutcome,
 }
 
@@ -85,8 +92,13 @@ pub(super) struct Original {
 impl Engine {
     /// Plans all files in the order of first mention, and says which of them each change concerns; call it with their
     /// locks held.
-    pub(super) fn plan(&self, request: &EditRequest, targets: &Targets) -> (Vec<PlannedFile>, Vec<usize>) {
-        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps);
+    pub(super) fn plan(
+        &self,
+        request: &EditRequest,
+        targets: &Targets,
+        documents: &Located,
+    ) -> (Vec<PlannedFile>, Vec<usize>) {
+        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps, documents);
         let groups = parallel::map(&targets.groups, self.threads, plan);
         let mut files: Vec<(usize, usize, PlannedFile)> = Vec::new();
         let mut of_change = vec![(0, 0); request.changes.len()];
@@ -109,15 +121,16 @@ impl Engine {
     }
 
     /// The files of a group, each with the target it begins at, and the file in this list that each change concerns.
-    fn plan_group(&self, request: &EditRequest, targets: &[Target], steps: &[Step]) -> GroupPlan {
+    fn plan_group(&self, request: &EditRequest, targets: &[Target], steps: &[Step], documents: &Located) -> GroupPlan {
         let fail = |target: usize, step: &Step, error: IoError| {
             let mut outcome = FileOutcome::not_applied(targets[step.at].asked.to_path_buf());
             outcome.real_path = targets[step.at].path.as_ref().ok().map(RootedPath::absolute);
-            let mut file = PlannedFile { change: step.index, group: 0, steps: Vec::new(), outcome };
+            let mut file = PlannedFile { change: step.index, group: 0, steps: Vec::new(), buffer: None, outcome };
             file.fail(error);
             (vec![(target, file)], steps.iter().map(|step| (step.index, 0)).collect())
         };
         let mut places: Vec<(usize, &RootedPath, Option<Before>)> = Vec::new();
+        let only_edits = steps.iter().all(|step| matches!(step.change, Change::Edit(_)));
         for step in steps {
             for target in [Some(step.at), step.to].into_iter().flatten() {
                 if places.iter().any(|(known, ..)| *known == target) {
@@ -126,7 +139,9 @@ impl Engine {
                 let read = targets[target].path.as_ref().map_err(IoError::clone).and_then(|path| {
                     let needs = steps.iter().filter(|step| step.at == target || step.to == Some(target));
                     let need = needs.map(|step| needs_content(step, target)).max().unwrap_or(Need::Nothing);
-                    Ok((target, path, self.read_before(path, need)?))
+                    let before = self.read_before(path, need)?;
+                    let before = self.or_document(before, path, targets[target].asked, documents, only_edits);
+                    Ok((target, path, before.map_err(in_file(path))?))
                 });
                 match read {
                     Ok(place) => places.push(place),
@@ -164,6 +179,7 @@ impl Engine {
         of_change: Vec<(usize, usize)>,
         mut failure: Option<(usize, usize, IoError)>,
     ) -> GroupPlan {
+        let buffer_edit = buffer_edit(&draft, of_change.len());
         let entries = Entries::of(&draft);
         let of_change: Vec<_> =
             of_change.into_iter().map(|(change, file)| (change, entries.of_file(&draft, &draft.files[file]))).collect();
@@ -172,9 +188,15 @@ impl Engine {
             let first = of_change.iter().find(|(_, entry)| *entry == index).map(|(change, _)| *change);
             let (first_target, outcome) = outcome(&draft, slot, targets, request.dry_run);
             let change = first.unwrap_or_default();
-            planned.push((first_target, PlannedFile { change, group: 0, steps: Vec::new(), outcome }));
+            planned.push((first_target, PlannedFile { change, group: 0, steps: Vec::new(), buffer: None, outcome }));
         }
-        if failure.is_none() {
+        if let (None, Some(edit)) = (&failure, buffer_edit) {
+            // A document that is edited stands alone in its group.
+            for (_, file) in &mut planned {
+                file.outcome.in_buffer = true;
+                file.buffer = edit.clone().map(|edit| (draft.slots[0].path.relative().to_path_buf(), edit));
+            }
+        } else if failure.is_none() {
             match self.steps(&draft.slots) {
                 Ok(steps) => {
                     for (slot, step) in steps {
@@ -215,15 +237,15 @@ impl Engine {
             let hashed = self.hash_file(path, &CancelToken::new())?;
             let stat = hashed.stat.ok_or_else(|| in_file(path)(restless()))?;
             let (hash, began) = (hashed.hash, hashed.began);
-            let content = FileContent { bytes: Vec::new(), hash, stat, rested: true, began };
-            return Ok(Some(Before { content: Arc::new(content), whole: false }));
+            let content = FileContent { bytes: Vec::new(), hash, stat, rested: true, began, version: None };
+            return Ok(Some(Before { content: Arc::new(content), whole: false, buffer: None }));
         }
         let (content, _) = self.read_file(path)?;
         // Its stat data are newer than its bytes, so that they could not tell whether the file is still the same.
         if !content.rested {
             return Err(in_file(path)(restless()));
         }
-        Ok(Some(Before { content: Arc::new(content), whole: true }))
+        Ok(Some(Before { content: Arc::new(content), whole: true, buffer: None }))
     }
 
     /// Reads the file at a path, if there is one, for a step that changes it.
@@ -344,7 +366,7 @@ fn refuse_files_above_files(files: &mut [PlannedFile]) {
 
 impl Original {
     fn of(before: &Before) -> Self {
-        let Before { content, whole } = before;
+        let Before { content, whole, .. } = before;
         Self {
             stat: content.stat,
             hash: content.hash,
@@ -373,6 +395,7 @@ impl PlannedFile {
     /// Takes back what would have come of a file that is left as it was.
     pub fn mark_not_applied(&mut self) {
         self.steps = Vec::new();
+        self.buffer = None;
         if matches!(self.outcome.status, FileStatus::Applied | FileStatus::Error) {
             return;
         }
@@ -396,6 +419,7 @@ impl FileOutcome {
             real_path: None,
             old_real_path: None,
             status: FileStatus::NotApplied,
+            in_buffer: false,
             old_content_hash: None,
             new_content_hash: None,
             new_tracking_hash: None,

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     CancelToken,
+    engine::OpenDocuments,
     server::{
         Connection,
         errors::code,
@@ -47,7 +48,7 @@ pub(super) struct Dispatch {
 
 /// What is to be done for a request.
 pub(super) enum Job {
-    Ploke { route: &'static Route, session: Arc<Session>, params: Params },
+    Ploke { route: &'static Route, session: Arc<Session>, documents: Arc<OpenDocuments>, params: Params },
     Shutdown,
 }
 
@@ -123,13 +124,22 @@ impl Dispatch {
     /// Takes in nothing more; what has been received is still carried out.
     pub fn close(&self) {
         self.ended.store(true, Relaxed);
+        self.leave_editor();
         self.in_flight.close();
     }
 
     /// Takes in nothing more; only what has passed its commit point still comes to its end.
     pub fn abandon(&self) {
         self.ended.store(true, Relaxed);
+        self.leave_editor();
         self.in_flight.abandon(|asked| self.push_cancelled(asked));
+    }
+
+    /// Nobody reads the client's answers any more.
+    fn leave_editor(&self) {
+        if let Some(session) = self.lsp.agreed().session() {
+            session.editor.leave();
+        }
     }
 
     pub fn wait_until_answered(&self) {
@@ -231,8 +241,8 @@ impl Dispatch {
 
     fn run(&self, id: &RequestId, cancel: CancelToken, job: Job) -> Answer {
         match job {
-            Job::Ploke { route, session, params } => {
-                (route.answer)(&Call { session, id: id.clone(), cancel }, params.get())
+            Job::Ploke { route, session, documents, params } => {
+                (route.answer)(&Call { session, documents, id: id.clone(), cancel }, params.get())
             }
             Job::Shutdown => {
                 let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, &result));

@@ -10,6 +10,8 @@
 
 mod client_process;
 mod dispatch;
+#[cfg(all(test, unix))]
+mod editor_tests;
 mod envelope;
 mod frames;
 mod in_flight;
@@ -40,7 +42,7 @@ use tokio::runtime;
 pub(crate) use outbox::Outbox;
 
 use super::{
-    Connection, ServerOptions,
+    Connection, EditorPatience, ServerOptions,
     metrics::Metrics,
     routes::{ROUTES, Route},
 };
@@ -56,6 +58,7 @@ pub(super) struct Setup {
     outbox_bytes: usize,
     /// After `exit`: how long the client may take nothing before what is queued for it is given up.
     patience: Duration,
+    editor_patience: EditorPatience,
 }
 
 impl Default for Setup {
@@ -65,6 +68,7 @@ impl Default for Setup {
             limits: in_flight::Limits { running: 256, short: cores().max(2), waiting_bytes: 64 * 1024 * 1024 },
             outbox_bytes: 64 * 1024 * 1024,
             patience: Duration::from_secs(2),
+            editor_patience: EditorPatience::default(),
         }
     }
 }
@@ -119,7 +123,7 @@ impl Threads {
         let lsp = Lsp::new(handle.clone(), options, names().collect(), outbox.clone());
         let (session_ends, ended) = mpsc::channel();
         let reader = Reader::new(input, max_message_bytes, setup.routes, session_ends);
-        let connection = Connection { outbox, metrics, runtime: handle };
+        let connection = Connection { outbox, metrics, runtime: handle, editor_patience: setup.editor_patience };
         let dispatch = Arc::new(Dispatch::new(setup.limits, reader, lsp, connection));
 
         let (writing_ends, writing) = mpsc::channel::<()>();

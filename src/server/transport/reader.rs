@@ -18,11 +18,14 @@ use super::{
     frames::{Frame, FrameReader},
     in_flight::Asked,
 };
-use crate::server::{
-    decode::{decode, decode_params},
-    method::{RequestId, RpcError},
-    routes::{LSP_NOTIFICATIONS, Route, encode_result},
-    session::Session,
+use crate::{
+    engine::Editor,
+    server::{
+        decode::{decode, decode_params},
+        method::{RequestId, RpcError},
+        routes::{LSP_NOTIFICATIONS, Route, encode_result},
+        session::Session,
+    },
 };
 
 pub(super) struct Reader {
@@ -36,7 +39,8 @@ pub(super) struct Reader {
 enum Phase {
     Uninitialized,
     Running(Arc<Session>),
-    ShutDown,
+    /// Requests that came before may still need the client.
+    ShutDown(Arc<Session>),
 }
 
 impl Reader {
@@ -86,8 +90,11 @@ impl Reader {
         let received = Instant::now();
         match envelope::parse(body) {
             Ok(Incoming::Request { id, method, params }) => self.request(dispatch, id, &method, params, received),
-            Ok(Incoming::Notification { method, params }) => return notification(dispatch, &method, &params),
-            Ok(Incoming::Response(text)) => dispatch.lsp.answered_by_client(&text),
+            Ok(Incoming::Notification { method, params }) => return self.notification(dispatch, &method, &params),
+            Ok(Incoming::Response(text)) => match &self.phase {
+                Phase::Running(session) | Phase::ShutDown(session) if session.editor.answered(&text) => {}
+                _ => dispatch.lsp.answered_by_client(&text),
+            },
             Err(refused) => dispatch.answer_at_once(&refused.id, &refused.error),
         }
         None
@@ -105,13 +112,14 @@ impl Reader {
         match (&self.phase, route) {
             (Phase::Uninitialized, _) if method == "initialize" => self.initialize(dispatch, &asked, &params),
             (Phase::Uninitialized, _) => dispatch.refuse(&asked, &RpcError::not_initialized()),
-            (Phase::ShutDown, _) => dispatch.refuse(&asked, &after_shutdown()),
+            (Phase::ShutDown(_), _) => dispatch.refuse(&asked, &after_shutdown()),
             (Phase::Running(session), Some(route)) => {
-                dispatch.admit(asked, Job::Ploke { route, session: session.clone(), params });
+                let documents = session.editor.documents();
+                dispatch.admit(asked, Job::Ploke { route, session: session.clone(), documents, params });
             }
-            (Phase::Running(_), None) if method == "shutdown" => {
+            (Phase::Running(session), None) if method == "shutdown" => {
                 dispatch.admit(asked, Job::Shutdown);
-                self.phase = Phase::ShutDown;
+                self.phase = Phase::ShutDown(session.clone());
             }
             (Phase::Running(_), None) => {
                 dispatch.refuse(&asked, &RpcError::invalid_request("the server has been initialized already"));
@@ -119,11 +127,29 @@ impl Reader {
         }
     }
 
+    fn notification(&self, dispatch: &Arc<Dispatch>, method: &str, params: &Params) -> Option<End> {
+        match method {
+            "exit" => return Some(End::Exit),
+            "$/cancelRequest" => {
+                if let Some(id) = cancelled_id(params.get()) {
+                    dispatch.cancel(&id);
+                }
+            }
+            _ if LSP_NOTIFICATIONS.contains(&method) => dispatch.lsp.notify(method, params.get()),
+            _ => {
+                if let Phase::Running(session) | Phase::ShutDown(session) = &self.phase {
+                    session.editor.notified(method, params.get().unwrap_or("null"));
+                }
+            }
+        }
+        None
+    }
+
     fn unknown(&self, dispatch: &Dispatch, id: &RequestId, method: &str) {
         let error = match self.phase {
             Phase::Uninitialized => RpcError::not_initialized(),
             Phase::Running(_) => RpcError::method_not_found(method),
-            Phase::ShutDown => after_shutdown(),
+            Phase::ShutDown(_) => after_shutdown(),
         };
         dispatch.answer_at_once(id, &error);
     }
@@ -165,20 +191,6 @@ impl Reader {
             })
         });
     }
-}
-
-fn notification(dispatch: &Arc<Dispatch>, method: &str, params: &Params) -> Option<End> {
-    match method {
-        "exit" => return Some(End::Exit),
-        "$/cancelRequest" => {
-            if let Some(id) = cancelled_id(params.get()) {
-                dispatch.cancel(&id);
-            }
-        }
-        _ if LSP_NOTIFICATIONS.contains(&method) => dispatch.lsp.notify(method, params.get()),
-        _ => {}
-    }
-    None
 }
 
 fn after_shutdown() -> RpcError {

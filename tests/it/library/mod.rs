@@ -1,5 +1,6 @@
 //! The library through its public interface, on a real disk.
 
+mod buffers;
 mod edits;
 mod manager;
 mod metadata;

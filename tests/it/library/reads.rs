@@ -106,6 +106,7 @@ fn each_guard_is_checked() {
     let hash_of = |text| TrackingHash::of_text(Uuid::nil(), &real, text).unwrap();
     let good = EmbeddingData {
         path,
+        source: None,
         range: Some(TextRange::Bytes { start: 10, end: 19 }),
         expected: Guard { tracking_hash: Some(hash_of(text)), ..guard(text) },
         expected_text: Some("fn b() {}".into()),

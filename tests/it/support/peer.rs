@@ -44,7 +44,19 @@ impl Peer {
 
     /// Waits for the first notification of this method that nobody has claimed: the whole message.
     pub fn notification(&mut self, method: &str) -> Result<Value, String> {
-        self.claim(&format!("a {method} notification"), |message| message["method"] == method)
+        self.claim(&format!("a {method} notification"), |message| {
+            message["method"] == method && message.get("id").is_none()
+        })
+    }
+
+    /// Waits for the first request of the server of this method that nobody has claimed: the whole message.
+    pub fn asked(&mut self, method: &str) -> Result<Value, String> {
+        self.claim(&format!("a {method} request"), |message| message["method"] == method && message.get("id").is_some())
+    }
+
+    /// Answers a request of the server; `member` is `result` or `error`.
+    pub fn respond(&mut self, id: &Value, member: &str, body: &Value) -> Result<(), String> {
+        self.send(json!({"jsonrpc": "2.0", "id": id, member: body}), None)
     }
 
     fn claim(&mut self, wanted: &str, is_wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {

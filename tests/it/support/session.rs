@@ -1,6 +1,6 @@
 //! Replays a transcript against a server in a temporary root.
 
-use std::{fs, path::Path, thread, time::Instant};
+use std::{collections::VecDeque, fs, path::Path, thread, time::Instant};
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,8 @@ pub fn run(
         disk.change(&block.step).map_err(|error| place(block, error.to_string()))?;
     }
     let values = Values::new(&root);
-    let mut session = Session { peer: Peer::new(start(home.path())), values, disk, update, rewrites: Vec::new() };
+    let peer = Peer::new(start(home.path()));
+    let mut session = Session { peer, values, disk, update, asked: VecDeque::new(), rewrites: Vec::new() };
     let at_start = |error| format!("{}:1: at the start: {error}", transcript.path);
     session.start(set_up).map_err(at_start)?;
     for block in steps {
@@ -53,6 +54,8 @@ struct Session<'a> {
     values: Values,
     disk: Disk<'a>,
     update: bool,
+    /// Ids of the server's requests that have not been answered.
+    asked: VecDeque<Value>,
     rewrites: Vec<Rewrite>,
 }
 
@@ -94,6 +97,12 @@ impl Session<'_> {
             }
             Step::Response { id, outcome, body } => self.response(block, id, *outcome, body),
             Step::Notification { method, params } => self.notification(block, method, params.as_ref()),
+            Step::Asked { method, params } => self.asked(block, method, params.as_ref()),
+            Step::Respond { outcome, body } => {
+                let id = self.asked.pop_front().ok_or("the server has asked nothing that is not answered")?;
+                let member = if *outcome == Outcome::Ok { "result" } else { "error" };
+                self.peer.respond(&id, member, &self.values.message(body)?)
+            }
             Step::Watching => self.wait_for_watching(),
             Step::Exit(expected) => match (self.peer.end()?, expected) {
                 (code, Some(expected)) if code != *expected => Err(format!("the exit code is {code}")),
@@ -124,7 +133,27 @@ impl Session<'_> {
             expected["params"] = params.clone();
         }
         let actual = self.peer.notification(method)?;
-        self.compare(&expected, &actual, |values| {
+        self.compare_params(block, params, &expected, &actual)
+    }
+
+    fn asked(&mut self, block: &Block, method: &str, params: Option<&Value>) -> Result<(), String> {
+        let actual = self.peer.asked(method)?;
+        self.asked.push_back(actual["id"].clone());
+        let mut expected = json!({"jsonrpc": "2.0", "id": actual["id"], "method": method});
+        if let Some(params) = params {
+            expected["params"] = params.clone();
+        }
+        self.compare_params(block, params, &expected, &actual)
+    }
+
+    fn compare_params(
+        &mut self,
+        block: &Block,
+        params: Option<&Value>,
+        expected: &Value,
+        actual: &Value,
+    ) -> Result<(), String> {
+        self.compare(expected, actual, |values| {
             let new = updated(params.unwrap_or(&Value::Null), &actual["params"], values);
             Rewrite::message(block, block.header.clone(), &new)
         })
@@ -224,6 +253,16 @@ mod tests {
         let error = error("-- > 1 m\n-- < 1 ok\n\"..\"\n", vec![message.clone()]);
         assert!(error.contains("result: expected \"..\", but it is missing"), "{error}");
         replay("-- > 1 m\n-- < 1 error\n{\"code\":-1}\n", vec![message], false).unwrap();
+    }
+
+    #[test]
+    fn requests_of_the_server_are_claimed_and_answered() {
+        let asked = vec![json!({"jsonrpc": "2.0", "id": "s1", "method": "ask", "params": {"a": 1}})];
+        replay("-- < request ask\n{\"a\": 1}\n-- > respond ok\n{}\n", asked.clone(), false).unwrap();
+        let wrong = error("-- < request ask\n{\"a\": 2}\n", asked.clone());
+        assert!(wrong.contains("params.a: expected 2, got 1"), "{wrong}");
+        assert!(error("-- < notify ask\n", asked).contains("unclaimed message"));
+        assert!(error("-- > respond ok\n{}\n", vec![]).contains("has asked nothing"));
     }
 
     #[test]

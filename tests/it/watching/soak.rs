@@ -30,15 +30,13 @@ fn four_writers_leave_a_true_picture_when_everything_is_polled() {
 /// The system's queue holds 16 events, so that most are lost.
 #[test]
 fn ten_thousand_changes_that_overflow_the_queue_leave_a_true_picture_without_a_rescan() {
-    const QUEUE: &str = "/proc/sys/fs/inotify/max_queued_events";
-    let usual = fs::read_to_string(QUEUE).unwrap_or_default();
-    if fs::write(QUEUE, "16").is_err() {
-        println!("SKIPPED a queue that overflows: {QUEUE} can be set by root alone");
+    let Some(short) = ShortQueue::set() else {
+        println!("SKIPPED a queue that overflows: {} can be set by root alone", ShortQueue::LENGTH);
         return;
-    }
+    };
     // Read when the sidecar starts.
     let mut watched = Watched::new(json!({ "debounceMs": 10 }), |root| make_tree(root, 200));
-    fs::write(QUEUE, usual).unwrap();
+    drop(short);
     let mut random = Random(0x0f10);
     for step in 0..10_000 {
         change(&watched.root, &mut random, step);
@@ -46,6 +44,27 @@ fn ten_thousand_changes_that_overflow_the_queue_leave_a_true_picture_without_a_r
     watched.assert_true();
     let overflows = watched.request("ploke/status", json!({}))["watch"]["overflows"].as_u64().unwrap();
     assert!(overflows > 0, "nothing was lost");
+}
+
+/// The length of all queues of events that are made while it lives.
+struct ShortQueue {
+    usual: String,
+}
+
+impl ShortQueue {
+    const LENGTH: &str = "/proc/sys/fs/inotify/max_queued_events";
+
+    fn set() -> Option<Self> {
+        let usual = fs::read_to_string(Self::LENGTH).ok()?;
+        fs::write(Self::LENGTH, "16").ok()?;
+        Some(Self { usual })
+    }
+}
+
+impl Drop for ShortQueue {
+    fn drop(&mut self) {
+        fs::write(Self::LENGTH, &self.usual).unwrap();
+    }
 }
 
 fn soak(settings: Value, seconds: u64) {
