@@ -49,6 +49,6 @@ pub struct FileEventBatch {
     /// Something the user should know of how files are watched, once.
     pub notice: Option<String>,
     /// Everything has been told that had happened before the call of
-    /// [`IoManagerHandle::sync_file_events`](crate::IoManagerHandle::sync_file_events) that returned this number.
+    /// `IoManagerHandle::sync_file_events` that returned this number.
     pub barrier: Option<u64>,
 }
