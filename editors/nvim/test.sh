@@ -79,7 +79,7 @@ run_case() {
         B3SUM="$cache/nvim-sid/usr/bin/b3sum" \
         XDG_CONFIG_HOME="$home/config" XDG_DATA_HOME="$home/data" \
         XDG_STATE_HOME="$home/state" XDG_CACHE_HOME="$home/cache" \
-        timeout 300 "$1" --clean --headless \
+        timeout 180 "$1" --clean --headless \
         --cmd "let g:ploke = {'cmd': ['$program']}" \
         --cmd "set rtp^=$here" \
         --cmd "lua package.path = '$here/tests/?.lua;' .. package.path" \

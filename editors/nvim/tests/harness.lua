@@ -228,7 +228,7 @@ function M.run_all()
     io.stdout:flush()
   end
   io.stdout:write(("  %d tests, %d failed, %d skipped\n"):format(#tests, failures, skipped))
-  vim.cmd.cquit(failures == 0 and #tests > 0 and 0 or 1)
+  vim.cmd("cquit " .. (failures == 0 and #tests > 0 and 0 or 1))
 end
 
 return M

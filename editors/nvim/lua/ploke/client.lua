@@ -213,7 +213,7 @@ local function on_exit(code, signal, client_id)
   end
 end
 
---- Starts the program for Neovim's LSP client, which leaves a process whose `initialize` failed running and nobody told.
+--- Starts the program for Neovim's LSP client, which on its own leaves a process running whose `initialize` failed.
 ---@param dispatchers vim.lsp.rpc.Dispatchers
 local function spawn(dispatchers)
   local rpc = vim.lsp.rpc.start(config.get().cmd, dispatchers)
@@ -266,6 +266,22 @@ function M.lsp_config()
     on_init = on_init,
     on_exit = vim.schedule_wrap(on_exit),
   }
+end
+
+--- A message in which what is null is absent, as some versions of Neovim give it and others do not.
+---@generic T
+---@param value T
+---@return T
+function M.without_null(value)
+  if value == vim.NIL then
+    return nil
+  elseif type(value) ~= "table" then
+    return value
+  end
+  for key, member in pairs(value) do
+    value[key] = M.without_null(member)
+  end
+  return value
 end
 
 --- The root of the project that a file belongs to: of the first marker that is found above it.
@@ -348,7 +364,8 @@ function M.request(root, method, params, callback)
     end
     local rpc = assert(lsp_client(server)).rpc
     local sent, id = rpc.request(method, params, function(response_err, result)
-      finish(response_err and failure(response_err.message, response_err.code, response_err.data), result)
+      local refusal = M.without_null(response_err)
+      finish(refusal and failure(refusal.message, refusal.code, refusal.data), M.without_null(result))
     end, function()
       -- Neovim drops the answer that a request was cancelled; any other has been queued before this.
       vim.schedule(function()

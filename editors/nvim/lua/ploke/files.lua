@@ -90,6 +90,7 @@ end
 
 --- Handler of `ploke/fileChanged`.
 function M.on_changed(_, params, context)
+  params = require("ploke.client").without_null(params)
   local client = vim.lsp.get_client_by_id(context.client_id)
   local root = client and client.config.root_dir or ""
   for _, change in ipairs(params.changes) do
