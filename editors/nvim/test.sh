@@ -83,7 +83,7 @@ run_case() {
         --cmd "let g:ploke = {'cmd': ['$program']}" \
         --cmd "set rtp^=$here" \
         --cmd "lua package.path = '$here/tests/?.lua;' .. package.path" \
-        -c "luafile tests/cases/$2.lua" </dev/null
+        -c "luafile tests/cases/$2.lua" -c "cquit 1" </dev/null
     rm -rf "$home"
     trap - EXIT
 }

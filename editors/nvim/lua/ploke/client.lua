@@ -21,7 +21,7 @@ local STOP_MS = 3000
 
 ---@class ploke.Server
 ---@field root string
----@field state "stopped"|"starting"|"running"|"waiting" waiting: it has died and is started again in a moment
+---@field state "stopped"|"starting"|"running"|"stopping"|"waiting" waiting: it has died, soon it is started again
 ---@field reason string? why it is stopped, if not on purpose
 ---@field client_id integer?
 ---@field capabilities table? what `initialize` said under `experimental.ploke`, and the `version`
@@ -111,6 +111,9 @@ end
 ---@param result table
 local function on_init(client, result)
   local server = server_of(client.config.root_dir)
+  if server.state == "stopping" then
+    return
+  end
   server.client_id, server.state = client.id, "starting"
   local capabilities = vim.tbl_get(result.capabilities, "experimental", "ploke") or {}
   local version = vim.tbl_get(result, "serverInfo", "version") or "of an unknown version"
@@ -129,7 +132,7 @@ local function on_init(client, result)
   end
   -- Neovim itself opens the buffers that are attached already, once this function has returned.
   vim.schedule(function()
-    if server.client_id ~= client.id then
+    if server.client_id ~= client.id or server.state ~= "starting" then
       return
     end
     server.state, server.reason = "running", nil
@@ -193,23 +196,29 @@ end
 ---@param signal integer
 ---@param client_id integer
 local function on_exit(code, signal, client_id)
-  for _, server in pairs(servers) do
-    if server.client_id == client_id then
-      server.client_id = nil
-      local how = ("ploke-io has ended (code %d, signal %d)"):format(code, signal)
-      for _, finish in pairs(server.pending) do
-        finish(failure(how .. " before it answered; whether an edit was made, reading the file tells"))
-      end
-      if server.state == "running" or server.state == "starting" then
-        restart_later(server, how)
-      end
-      local gone = server.gone
-      server.gone = {}
-      for _, call in ipairs(gone) do
-        call()
-      end
-      return
-    end
+  local server = vim.iter(servers):find(function(_, one)
+    return one.client_id == client_id
+  end)
+  server = server and servers[server]
+  if not server then
+    return
+  end
+  server.client_id = nil
+  local how = ("ploke-io has ended (code %d, signal %d)"):format(code, signal)
+  for _, finish in pairs(server.pending) do
+    finish(failure(how .. " before it answered; whether an edit was made, reading the file tells"))
+  end
+  if server.state ~= "stopping" and vim.v.exiting == vim.NIL then
+    return restart_later(server, how)
+  end
+  server.state = "stopped"
+  local gone = server.gone
+  server.gone = {}
+  for _, call in ipairs(gone) do
+    call()
+  end
+  if server.state == "stopped" and #server.ready > 0 then
+    start(server)
   end
 end
 
@@ -395,11 +404,13 @@ end
 function M.stop(root, on_gone)
   local server = server_of(root)
   local client = lsp_client(server)
-  server.state, server.reason = "stopped", nil
+  server.reason = nil
   release(server, failure("ploke-io was stopped"))
   if not client then
+    server.state = "stopped"
     return on_gone()
   end
+  server.state = "stopping"
   table.insert(server.gone, on_gone)
   stop_client(client)
   vim.defer_fn(function()

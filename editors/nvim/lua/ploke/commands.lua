@@ -168,7 +168,8 @@ subcommands.scan = {
           for index, file in ipairs(result.files) do
             local path = paths[from + index - 1]
             now[path] = file.new and file.new.contentHash
-            local text = file.status == "error" and file.error.message
+            -- What git lists as a file and is none is a submodule.
+            local text = file.status == "error" and file.error.kind ~= "notAFile" and file.error.message
               or file.status == "missing" and before[path] and "missing"
               or file.status == "changed" and not first and (before[path] and "changed" or "new")
             if text then

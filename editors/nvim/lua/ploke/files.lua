@@ -84,6 +84,7 @@ local function refresh(buffer)
     known[buffer] = now
     ui.warn(shown .. " has changed on disk, its buffer has unsaved changes: :edit! takes the file, :write! the buffer")
   elseif config.get().refresh then
+    known[buffer] = now
     vim.cmd.checktime(buffer)
   end
 end

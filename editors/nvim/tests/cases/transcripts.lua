@@ -40,7 +40,7 @@ local function parse(text)
     local first, second, third = unpack(step.words)
     local known = ((first == "file" or first == "disk") and #step.words == 2)
       or first == "absent"
-      or (first == ">" and second ~= "notify" and vim.startswith(third, "ploke/"))
+      or (first == ">" and second ~= "notify" and third ~= nil and vim.startswith(third, "ploke/"))
       or (first == "<" and (third == "ok" or third == "error"))
       or (first == "<" and second == "notify" and third == "ploke/fileChanged")
     if not known then
