@@ -22,14 +22,13 @@ main() {
     "$directory/bin/nvim" --version | head -n 1
 }
 
-# Debian's mirror as this machine's apt knows it, in whatever form it was configured.
+# Debian's mirror as this machine's apt is configured for its own release, in whatever form.
 mirror() {
-    local targets=(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Component: main') sites
-    sites=$("${targets[@]}" 'Origin: Debian')
-    # Before the first `apt-get update` the origin of no source is known.
-    [ -n "$sites" ] || sites=$("${targets[@]}")
-    [ -n "$sites" ] || { echo "install-nvim.sh: apt has no package source; configure one" >&2; return 1; }
-    head -n 1 <<<"$sites"
+    local codename site
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    site=$(apt-get update --print-uris | sed -n "s|^'\(.*\)/dists/$codename/.*|\1|p" | sed -n 1p)
+    [ -n "$site" ] || { echo "install-nvim.sh: apt has no package source for $codename" >&2; return 1; }
+    echo "$site"
 }
 
 download() {

@@ -202,6 +202,24 @@ t.test("an edit that was meant for the disk's text of a dirty buffer is refused"
   t.equal(t.read(root .. "/a.txt"), "one\nmore\n", "on disk")
 end)
 
+t.test("a command's edit of a dirty buffer is shown and arrives in the buffer", function()
+  local root = open({ ["a.txt"] = "one\nmore\n" })
+  t.needs_open_buffers(root)
+  t.type_line(2, "unsaved")
+  local change = {
+    textDocument = { uri = vim.uri_from_bufnr(0) },
+    edits = { { expectedText = "unsaved", newText = "edited" } },
+  }
+  vim.fn.setreg('"', vim.json.encode({ documentChanges = { change } }))
+  vim.cmd("Ploke apply")
+  t.wait("the preview", t.float)
+  t.check(t.float():find("-unsaved\n+edited", 1, true), t.float())
+  t.press("y")
+  t.wait_message("1 files changed")
+  t.equal(lines(), { "one", "edited" }, "buffer")
+  t.equal(t.read(root .. "/a.txt"), "one\nmore\n", "on disk")
+end)
+
 t.test("a dirty buffer that can not be changed refuses its edit", function()
   local root = open({ ["a.txt"] = "one\nmore\n" })
   t.needs_open_buffers(root)

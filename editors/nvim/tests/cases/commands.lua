@@ -51,6 +51,16 @@ t.test("subcommands, files and origins are completed", function()
   t.equal(vim.fn.getcompletion("Ploke scan ", "cmdline"), {}, "nothing to complete")
 end)
 
+t.test("the help has a tag for every subcommand and names every setting", function()
+  local help = t.read(vim.env.PLOKE_PLUGIN .. "/doc/ploke.txt")
+  for _, name in ipairs(require("ploke.commands").names()) do
+    t.check(help:find("*:Ploke-" .. name .. "*", 1, true), "no tag for " .. name)
+  end
+  for name in pairs(require("ploke.config").get()) do
+    t.check(help:find("\n      " .. name .. " = ", 1, true), "the setting is not there: " .. name)
+  end
+end)
+
 t.test("an unknown subcommand names the known ones", function()
   t.project({})
   vim.cmd("Ploke explode")

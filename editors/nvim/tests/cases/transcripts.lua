@@ -41,6 +41,7 @@ local function parse(text)
     local known = ((first == "file" or first == "disk") and #step.words == 2)
       or first == "absent"
       or (first == ">" and second ~= "notify" and third ~= nil and vim.startswith(third, "ploke/"))
+      or (first == ">" and second == "notify" and vim.startswith(third, "textDocument/"))
       or (first == "<" and (third == "ok" or third == "error"))
       or (first == "<" and second == "notify" and third == "ploke/fileChanged")
     if not known then
@@ -173,7 +174,10 @@ local function replay(steps)
   local function step_of(step)
     local first, second, third = unpack(step.words)
     local place = "line " .. step.line
-    if first == ">" then
+    if first == ">" and second == "notify" then
+      client.rpc.notify(third, expand(decode(step.body), root, captured))
+      return
+    elseif first == ">" then
       local _, request_id = client.rpc.request(third, expand(decode(step.body), root, captured), function(err, result)
         answers[second] = require("ploke.client").without_null({ error = err, ok = result })
       end)
