@@ -48,24 +48,23 @@ function M.author(change)
   return change.origin and "by another client of ploke-io" or "from outside"
 end
 
---- Loaded file buffers of a path, also those that reach it through a link.
----@param path string
----@param directory boolean? all buffers below it
----@return integer[]
-local function buffers_of(path, directory)
-  local function fits(name)
-    return name == path or (directory and vim.startswith(name, path .. "/"))
-  end
-  return vim.tbl_filter(function(buffer)
+--- The loaded buffers of files, by path; one that reaches its file through a link also by the real path.
+---@return table<string, integer>
+local function buffers_by_path()
+  local buffers = {}
+  for _, buffer in ipairs(vim.api.nvim_list_bufs()) do
     local name = vim.api.nvim_buf_get_name(buffer)
-    if name == "" or vim.bo[buffer].buftype ~= "" or not vim.api.nvim_buf_is_loaded(buffer) then
-      return false
+    if name ~= "" and vim.bo[buffer].buftype == "" and vim.api.nvim_buf_is_loaded(buffer) then
+      buffers[name] = buffer
+      -- A file that is gone has no real path of its own any more, but its directory may.
+      local directory = vim.uv.fs_realpath(vim.fs.dirname(name))
+      local real = vim.uv.fs_realpath(name) or (directory and vim.fs.joinpath(directory, vim.fs.basename(name)))
+      if real then
+        buffers[real] = buffer
+      end
     end
-    -- A file that is gone has no real path of its own any more, but its directory has.
-    local directory_of = vim.uv.fs_realpath(vim.fs.dirname(name))
-    local real = vim.uv.fs_realpath(name) or (directory_of and vim.fs.joinpath(directory_of, vim.fs.basename(name)))
-    return fits(name) or (real ~= nil and fits(real))
-  end, vim.api.nvim_list_bufs())
+  end
+  return buffers
 end
 
 --- Reloads a buffer whose file has changed, or says why not.
@@ -94,10 +93,19 @@ function M.on_changed(_, params, context)
   params = require("ploke.client").without_null(params)
   local client = vim.lsp.get_client_by_id(context.client_id)
   local root = client and client.config.root_dir or ""
+  local buffers = buffers_by_path()
+  --- Refreshes the buffer of a path, or all buffers below it.
+  local function refresh_at(path, below)
+    for name, buffer in pairs(buffers) do
+      if name == path or (below and vim.startswith(name, path .. "/")) then
+        refresh(buffer)
+      end
+    end
+  end
   for _, change in ipairs(params.changes) do
     table.insert(kept, { change = change, time = os.time(), root = root })
     for _, uri in ipairs({ change.uri, change.oldUri }) do
-      vim.tbl_map(refresh, buffers_of(vim.uri_to_fname(uri), change.directory))
+      refresh_at(vim.uri_to_fname(uri), change.directory)
     end
     vim.api.nvim_exec_autocmds("User", { pattern = "PlokeFileChanged", modeline = false, data = change })
   end
@@ -105,7 +113,7 @@ function M.on_changed(_, params, context)
     table.remove(kept, 1)
   end
   if params.rescan then
-    vim.tbl_map(refresh, buffers_of(root, true))
+    refresh_at(root, true)
     ui.warn("changes of files may have been missed; :Ploke scan finds them")
   end
 end
@@ -131,8 +139,9 @@ end
 
 --- Why an edit can not be made in the buffers it is meant for.
 ---@param edit table a `WorkspaceEdit`
----@return string?
-local function objection(edit)
+---@param root string
+---@return string? reason names paths relative to the root
+local function objection(edit, root)
   if edit.changes and next(edit.changes) then
     return "the edit says no versions of its documents"
   end
@@ -141,13 +150,14 @@ local function objection(edit)
       return "files are not created, renamed or deleted by the editor"
     end
     local path = vim.uri_to_fname(change.textDocument.uri)
+    local shown = vim.startswith(path, root .. "/") and path:sub(#root + 2) or path
     local buffer = vim.fn.bufadd(path)
     if not vim.api.nvim_buf_is_loaded(buffer) then
-      return path .. " is not open"
+      return shown .. " is not open"
     elseif not vim.bo[buffer].modifiable then
-      return path .. " is not modifiable"
+      return shown .. " is not modifiable"
     elseif change.textDocument.version ~= vim.lsp.util.buf_versions[buffer] then
-      return path .. " has been changed meanwhile"
+      return shown .. " has been changed meanwhile"
     end
   end
 end
@@ -156,7 +166,7 @@ end
 --- answers that they were made.
 function M.on_apply_edit(_, params, context)
   local client = assert(vim.lsp.get_client_by_id(context.client_id))
-  local reason = objection(params.edit)
+  local reason = objection(params.edit, client.config.root_dir)
   if reason then
     return { applied = false, failureReason = reason }
   end

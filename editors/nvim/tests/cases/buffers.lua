@@ -82,9 +82,10 @@ t.test("an unmodified buffer that is not shown is reloaded", function()
 end)
 
 t.test("an unmodified buffer of a link is reloaded", function()
-  local root = open({ ["a.txt"] = "one\n" })
+  local root = t.project({ ["a.txt"] = "one\n" })
   vim.uv.fs_symlink("a.txt", root .. "/link.txt")
-  vim.cmd("bwipeout | edit link.txt")
+  vim.cmd.edit("link.txt")
+  t.watching(root)
   t.write(root .. "/a.txt", "outside\n")
   t.wait("the reload", function()
     return vim.deep_equal(lines(), { "outside" })
@@ -248,11 +249,32 @@ t.test("an edit of the server for an older version of a buffer is refused", func
   t.type_line(1, "unsaved")
   local refused = answer(edits, version)
   t.equal(refused.applied, false, "applied")
-  t.check(refused.failureReason:find("has been changed meanwhile", 1, true), refused.failureReason)
+  t.equal(refused.failureReason, "a.txt has been changed meanwhile", "reason")
   t.equal(lines(), { "unsaved" }, "buffer")
   version = vim.lsp.util.buf_versions[vim.api.nvim_get_current_buf()]
   t.equal(answer(edits, version).applied, true, "applied, for this version")
   t.equal(lines(), { "2unsaved" }, "buffer")
+end)
+
+t.test("an edit of two buffers of which one can not be changed changes neither", function()
+  open({ ["a.txt"] = "one\n", ["b.txt"] = "one\n" })
+  local first = vim.api.nvim_get_current_buf()
+  vim.cmd.edit("b.txt")
+  local second = vim.api.nvim_get_current_buf()
+  t.wait("the attachment", function()
+    return #vim.lsp.get_clients({ bufnr = second, name = "ploke" }) == 1
+  end)
+  vim.bo[second].modifiable = false
+  local start = { line = 0, character = 0 }
+  local changes = vim.tbl_map(function(buffer)
+    local document = { uri = vim.uri_from_bufnr(buffer), version = vim.lsp.util.buf_versions[buffer] }
+    return { textDocument = document, edits = { { range = { start = start, ["end"] = start }, newText = "2" } } }
+  end, { first, second })
+  local client = vim.lsp.get_clients({ bufnr = 0, name = "ploke" })[1]
+  local context = { client_id = client.id }
+  local result = require("ploke.files").on_apply_edit(nil, { edit = { documentChanges = changes } }, context)
+  t.equal(result, { applied = false, failureReason = "b.txt is not modifiable" }, "answer")
+  t.equal({ lines(first), lines(second) }, { { "one" }, { "one" } }, "buffers")
 end)
 
 t.run_all()

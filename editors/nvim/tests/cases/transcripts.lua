@@ -11,6 +11,7 @@ local NEEDED = { "edit_guarded", "edit_stale_guard", "edit_transaction", "undo",
 --- These speak of what Neovim does its own way.
 local OTHER_HERE = {
   encoding_default = "Neovim offers encodings",
+  buffers_no_capability = "Neovim has the capability",
   edit_workspace_edit = "Lua keeps no order of the keys of `changes`",
   status = "a null is absent here",
 }
