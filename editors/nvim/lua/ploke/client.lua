@@ -1,5 +1,7 @@
 --- Starts one sidecar per project, starts it again when it dies, and carries requests to it.
+local answer = require("ploke.answer")
 local config = require("ploke.config")
+local roots = require("ploke.roots")
 local ui = require("ploke.ui")
 
 local M = {}
@@ -13,11 +15,6 @@ local NEW_LSP = vim.fn.has("nvim-0.11") == 1
 local STABLE_MS = 60000
 --- How long a sidecar may take to end before it is killed.
 local STOP_MS = 3000
-
----@class ploke.Error
----@field message string says what to do
----@field code integer? of JSON-RPC, if the server has answered
----@field data table? an item error, see protocol.md
 
 ---@class ploke.Server
 ---@field root string
@@ -33,18 +30,6 @@ local STOP_MS = 3000
 
 ---@type table<string, ploke.Server>
 local servers = {}
-
----@param message string
----@param code integer?
----@param data table?
----@return ploke.Error
-local function failure(message, code, data)
-  return setmetatable({ message = message, code = code, data = data }, {
-    __tostring = function(err)
-      return err.message
-    end,
-  })
-end
 
 ---@param root string
 ---@return ploke.Server
@@ -91,7 +76,7 @@ local function give_up(server, reason)
   if #server.ready == 0 then
     ui.error(reason)
   end
-  release(server, failure(reason))
+  release(server, answer.failure(reason))
 end
 
 --- Files of normal buffers below a root are shared with its server.
@@ -101,7 +86,7 @@ local function attach(server, buffer)
   local name = vim.api.nvim_buf_get_name(buffer)
   local client = lsp_client(server)
   if client and vim.api.nvim_buf_is_loaded(buffer) and vim.bo[buffer].buftype == "" and name ~= "" then
-    if M.root_of(buffer) == server.root and not client.attached_buffers[buffer] then
+    if roots.of(buffer) == server.root and not client.attached_buffers[buffer] then
       vim.lsp.buf_attach_client(buffer, client.id)
     end
   end
@@ -121,14 +106,8 @@ local function on_init(client, result)
   if capabilities.protocol ~= M.PROTOCOL then
     server.client_id = nil
     stop_client(client, true)
-    return give_up(
-      server,
-      ("ploke-io %s speaks protocol %s, this plugin needs %d: install versions of both that belong together"):format(
-        version,
-        capabilities.protocol or "unknown",
-        M.PROTOCOL
-      )
-    )
+    local advice = "ploke-io %s speaks protocol %s, this plugin needs %d: install versions that belong together"
+    return give_up(server, advice:format(version, capabilities.protocol or "unknown", M.PROTOCOL))
   end
   -- Neovim itself opens the buffers that are attached already, once this function has returned.
   vim.schedule(function()
@@ -196,17 +175,16 @@ end
 ---@param signal integer
 ---@param client_id integer
 local function on_exit(code, signal, client_id)
-  local server = vim.iter(servers):find(function(_, one)
+  local server = vim.iter(vim.tbl_values(servers)):find(function(one)
     return one.client_id == client_id
   end)
-  server = server and servers[server]
   if not server then
     return
   end
   server.client_id = nil
   local how = ("ploke-io has ended (code %d, signal %d)"):format(code, signal)
   for _, finish in pairs(server.pending) do
-    finish(failure(how .. " before it answered; whether an edit was made, reading the file tells"))
+    finish(answer.failure(how .. " before it answered; whether an edit was made, reading the file tells"))
   end
   if server.state ~= "stopping" and vim.v.exiting == vim.NIL then
     return restart_later(server, how)
@@ -267,7 +245,7 @@ function M.lsp_config()
       end,
     },
     root_dir = NEW_LSP and function(buffer, on_root)
-      local root = M.root_of(buffer)
+      local root = roots.of(buffer)
       if root then
         on_root(root)
       end
@@ -275,42 +253,6 @@ function M.lsp_config()
     on_init = on_init,
     on_exit = vim.schedule_wrap(on_exit),
   }
-end
-
---- A message in which what is null is absent, as some versions of Neovim give it and others do not.
----@generic T
----@param value T
----@return T
-function M.without_null(value)
-  if value == vim.NIL then
-    return nil
-  elseif type(value) ~= "table" then
-    return value
-  end
-  for key, member in pairs(value) do
-    value[key] = M.without_null(member)
-  end
-  return value
-end
-
---- The root of the project that a file belongs to: of the first marker that is found above it.
----@param source integer|string buffer or path
----@return string?
-function M.root_of(source)
-  for _, marker in ipairs(config.get().root_markers) do
-    local root = vim.fs.root(source, marker)
-    if root then
-      return vim.fs.normalize(root)
-    end
-  end
-end
-
---- The root that commands and calls speak of when they name none: that of the current file, else of the directory.
----@return string
-function M.current_root()
-  local named = vim.bo.buftype == "" and vim.api.nvim_buf_get_name(0) ~= ""
-  local directory = vim.fn.getcwd()
-  return named and M.root_of(0) or M.root_of(directory) or vim.fs.normalize(directory)
 end
 
 --- Calls back when the server of a root runs; starts it if it does not.
@@ -332,7 +274,7 @@ end
 --- Shares a buffer with the server of its project and starts that if need be; once it has failed, nothing happens.
 ---@param buffer integer
 function M.autostart(buffer)
-  local root = config.get().autostart and M.root_of(buffer)
+  local root = config.get().autostart and roots.of(buffer)
   local server = root and server_of(root)
   if not server then
     return
@@ -366,23 +308,25 @@ function M.request(root, method, params, callback)
       end
     end
     if err or handle.cancelled then
-      return finish(err or failure("cancelled", -32800))
+      return finish(err or answer.failure("cancelled", -32800))
     end
     if not vim.list_contains(server.capabilities.methods or {}, method) then
-      return finish(failure(("ploke-io %s does not know %s: update it"):format(server.capabilities.version, method)))
+      return finish(
+        answer.failure(("ploke-io %s does not know %s: update it"):format(server.capabilities.version, method))
+      )
     end
     local rpc = assert(lsp_client(server)).rpc
     local sent, id = rpc.request(method, params, function(response_err, result)
-      local refusal = M.without_null(response_err)
-      finish(refusal and failure(refusal.message, refusal.code, refusal.data), M.without_null(result))
+      local refusal = answer.without_null(response_err)
+      finish(refusal and answer.failure(refusal.message, refusal.code, refusal.data), answer.without_null(result))
     end, function()
       -- Neovim drops the answer that a request was cancelled; any other has been queued before this.
       vim.schedule(function()
-        finish(failure("cancelled", -32800))
+        finish(answer.failure("cancelled", -32800))
       end)
     end)
     if not sent then
-      return finish(failure("ploke-io has just ended; try again"))
+      return finish(answer.failure("ploke-io has just ended; try again"))
     end
     server.pending[handle] = finish
     handle.cancel = function()
@@ -405,7 +349,7 @@ function M.stop(root, on_gone)
   local server = server_of(root)
   local client = lsp_client(server)
   server.reason = nil
-  release(server, failure("ploke-io was stopped"))
+  release(server, answer.failure("ploke-io was stopped"))
   if not client then
     server.state = "stopped"
     return on_gone()

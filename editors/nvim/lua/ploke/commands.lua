@@ -1,6 +1,7 @@
 --- `:Ploke` and its subcommands.
 local client = require("ploke.client")
 local ploke = require("ploke")
+local roots = require("ploke.roots")
 local ui = require("ploke.ui")
 
 local M = {}
@@ -60,7 +61,7 @@ end
 
 subcommands.status = {
   run = function()
-    local root = client.current_root()
+    local root = roots.current()
     ploke.status(
       { root = root },
       or_tell(function(status)
@@ -127,7 +128,7 @@ local UNKNOWN = ("0"):rep(64)
 
 subcommands.scan = {
   run = function()
-    local root = client.current_root()
+    local root = roots.current()
     local first = not remembered[root]
     local before, now, items = remembered[root] or {}, {}, {}
     local paths = project_files(root)
@@ -261,7 +262,7 @@ end
 --- Previews the edits that a JSON file or register describes, and applies them if the user agrees.
 subcommands.apply = {
   run = function(path)
-    local root = client.current_root()
+    local root = roots.current()
     local source, text
     if path then
       source = path
@@ -319,7 +320,7 @@ subcommands.apply = {
 
 subcommands.undo = {
   run = function(origin)
-    local root = client.current_root()
+    local root = roots.current()
     local origins = ploke.origins(root)
     origin = origin or origins[#origins]
     if not origin then
@@ -339,13 +340,13 @@ subcommands.undo = {
   complete = function(lead)
     return vim.tbl_filter(function(origin)
       return vim.startswith(origin, lead)
-    end, ploke.origins(client.current_root()))
+    end, ploke.origins(roots.current()))
   end,
 }
 
 subcommands.changes = {
   run = function()
-    local items = require("ploke.files").quickfix_items(client.current_root())
+    local items = require("ploke.files").quickfix_items(roots.current())
     ui.quickfix(items, "ploke: changes of files", "no file has changed since the sidecar started")
   end,
 }
@@ -373,7 +374,7 @@ subcommands.log = {
 subcommands.restart = {
   run = function()
     client.restart(
-      client.current_root(),
+      roots.current(),
       or_tell(function()
         ui.notify("ploke-io runs")
       end)

@@ -24,10 +24,10 @@ local kept = {}
 local known = {}
 
 ---@param path string
----@return string?
+---@return string
 local function stamp(path)
   local stat = vim.uv.fs_stat(path)
-  return stat and ("%d.%d.%d"):format(stat.mtime.sec, stat.mtime.nsec, stat.size)
+  return stat and ("%d.%d.%d"):format(stat.mtime.sec, stat.mtime.nsec, stat.size) or "gone"
 end
 
 vim.api.nvim_create_autocmd({ "BufReadPost", "BufWritePost" }, {
@@ -70,14 +70,18 @@ end
 --- Reloads a buffer whose file has changed, or says why not.
 ---@param buffer integer
 local function refresh(buffer)
+  -- Reloading another one may have run an autocommand that closed it.
+  if not vim.api.nvim_buf_is_loaded(buffer) then
+    return
+  end
   local name = vim.api.nvim_buf_get_name(buffer)
   local now = stamp(name)
   if now == known[buffer] then
     return
   end
   local shown = vim.fn.fnamemodify(name, ":~:.")
-  if not now then
-    known[buffer] = nil
+  if now == "gone" then
+    known[buffer] = now
     ui.warn(shown .. " is gone from disk; its buffer still has the text, :write brings it back")
   elseif vim.bo[buffer].modified then
     known[buffer] = now
@@ -90,7 +94,7 @@ end
 
 --- Handler of `ploke/fileChanged`.
 function M.on_changed(_, params, context)
-  params = require("ploke.client").without_null(params)
+  params = require("ploke.answer").without_null(params)
   local client = vim.lsp.get_client_by_id(context.client_id)
   local root = client and client.config.root_dir or ""
   local buffers = buffers_by_path()

@@ -50,7 +50,7 @@ local function call(method, params, options, callback, on_result)
     options, callback = nil, options
   end
   local client = require("ploke.client")
-  local root = options and options.root and vim.fs.normalize(options.root) or client.current_root()
+  local root = options and options.root and vim.fs.normalize(options.root) or require("ploke.roots").current()
   local function note(result)
     if result and on_result then
       on_result(root, result)

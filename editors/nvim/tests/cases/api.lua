@@ -165,8 +165,10 @@ end)
 t.test("changes since a clock value are told", function()
   local root = t.project({ ["a.txt"] = "one\n" })
   t.needs_method(root, "ploke/changes")
+  t.call("sync")
   local clock = t.call("changes", {}).clock
   t.write(root .. "/a.txt", "two, longer\n")
+  t.call("sync")
   local changes = t.call("changes", { since = clock }).changes
   t.equal(#changes, 1, "number of changes")
   t.equal(changes[1].uri, vim.uri_from_fname(root .. "/a.txt"), "uri")

@@ -40,6 +40,14 @@ local function edit(root, expected)
   return t.call("apply_edits", { documentChanges = { change } }), uri
 end
 
+-- Stands first, for it is the first file that loads the plugin.
+t.test("the first file of a session is told when it is deleted", function()
+  t.equal(package.loaded["ploke.files"], nil, "loaded before")
+  local root = open()
+  vim.uv.fs_unlink(root .. "/a.txt")
+  t.wait_message("a.txt is gone from disk")
+end)
+
 t.test("a change from outside is told with its data", function()
   local root = open()
   local changes = follow()

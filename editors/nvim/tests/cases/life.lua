@@ -36,7 +36,7 @@ t.test("a file outside of every project starts nothing", function()
   local path = vim.fn.tempname()
   t.write(path, "lonely\n")
   vim.cmd.edit(path)
-  t.equal(client.servers()[1] and client.root_of(path), nil, "root")
+  t.equal(require("ploke.roots").of(path), nil, "root")
   t.equal(#t.processes(), 0, "processes")
 end)
 

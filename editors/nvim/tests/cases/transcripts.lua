@@ -180,7 +180,7 @@ local function replay(steps)
       return
     elseif first == ">" then
       local _, request_id = client.rpc.request(third, expand(decode(step.body), root, captured), function(err, result)
-        answers[second] = require("ploke.client").without_null({ error = err, ok = result })
+        answers[second] = require("ploke.answer").without_null({ error = err, ok = result })
       end)
       ids[vim.json.decode(second)] = request_id
       return
