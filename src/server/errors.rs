@@ -269,6 +269,11 @@ mod tests {
             (IoErrorKind::AlreadyExists, json!({ "kind": "alreadyExists" })),
             (IoErrorKind::TooLarge { bytes: 20, limit: 10 }, json!({ "kind": "tooLarge", "bytes": 20, "limit": 10 })),
             (IoErrorKind::AnswerTooLarge { bytes: 6, limit: 5 }, json!({ "kind": "tooLarge", "bytes": 6, "limit": 5 })),
+            (IoErrorKind::DocumentDirty("save it"), json!({ "kind": "documentDirty" })),
+            (IoErrorKind::DocumentUnknown, json!({ "kind": "documentUnknown" })),
+            (IoErrorKind::DocumentNotOpen, json!({ "kind": "documentNotOpen" })),
+            (IoErrorKind::EditorRefused("no".into()), json!({ "kind": "editorRefused" })),
+            (IoErrorKind::EditorUnknown("late".into()), json!({ "kind": "editorUnknown" })),
             (IoErrorKind::Cancelled, json!({ "kind": "cancelled" })),
             (IoErrorKind::ShutDown, json!({ "kind": "cancelled" })),
             (IoErrorKind::NotSupported("this"), json!({ "kind": "io", "os": "ENOTSUP" })),
@@ -328,6 +333,8 @@ mod tests {
             (Warning::MetadataNotPreserved(vec!["owner".into()]), "metadataNotPreserved"),
             (Warning::UndoNotKept("the file is larger than what may be kept".into()), "undoNotKept"),
             (Warning::WrittenInPlace, "writtenInPlace"),
+            (Warning::NotConfirmed, "notConfirmed"),
+            (Warning::NotTakenBack("it was changed since".into()), "notTakenBack"),
         ] {
             assert_eq!(
                 serde_json::to_value(ItemError::from(&warning)).unwrap(),

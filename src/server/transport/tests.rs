@@ -136,7 +136,7 @@ fn initialize_answers_with_what_the_server_can_do() {
     assert_eq!(capabilities["positionEncoding"], "utf-8");
     assert_eq!(
         capabilities["textDocumentSync"],
-        json!({ "openClose": true, "change": 2, "save": { "includeText": false } })
+        json!({ "openClose": true, "change": 2, "save": { "includeText": true } })
     );
     assert_eq!(
         capabilities["workspace"],
@@ -145,7 +145,7 @@ fn initialize_answers_with_what_the_server_can_do() {
     let methods = ["echo", "gated", "write", "big", "panics", "panicsWhenEncoded"].map(|name| format!("test/{name}"));
     assert_eq!(
         capabilities["experimental"]["ploke"],
-        json!({ "protocol": 1, "methods": methods, "notifications": ["ploke/fileChanged"] })
+        json!({ "protocol": 1, "methods": methods, "notifications": ["ploke/fileChanged"], "openBuffers": true })
     );
 }
 
