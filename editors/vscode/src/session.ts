@@ -62,10 +62,10 @@ export class Session implements vscode.Disposable {
       this.recentChanged,
       server.onFileChanged((params) => this.enqueue(() => this.take(params))),
       server.onStateChanged((state) => state === "running" && this.enqueue(() => this.catchUp())),
-      vscode.workspace.onDidOpenTextDocument((document) => void this.remember(document.uri)),
+      vscode.workspace.onDidOpenTextDocument((document) => this.rememberOpened(document)),
     ];
     for (const document of vscode.workspace.textDocuments) {
-      void this.remember(document.uri);
+      this.rememberOpened(document);
     }
   }
 
@@ -129,7 +129,12 @@ export class Session implements vscode.Disposable {
   }
 
   async undo({ origin, label }: Undoable): Promise<UndoResult> {
-    const result: UndoResult = await this.server.request("ploke/undo", { origin });
+    const result: UndoResult = await this.server.request<UndoResult>("ploke/undo", { origin }).catch(async (error) => {
+      if (kindOf(error) === "notFound") {
+        await this.forget(origin); // it is not kept any more, and never will be again
+      }
+      throw error;
+    });
     if (result.applied) {
       this.labels.set(result.origin, `undo of ${label}`);
       await this.forget(origin); // and the list is shown anew
@@ -196,6 +201,15 @@ export class Session implements vscode.Disposable {
     }
   }
 
+  /** What the user sees at first is what the first change is compared with, even if the file changes at once. */
+  private rememberOpened(document: vscode.TextDocument): void {
+    if (document.isDirty) {
+      void this.remember(document.uri);
+    } else if (document.uri.scheme === "file") {
+      this.texts.set(document.uri.toString(), document.getText());
+    }
+  }
+
   /** Keeps what stands in a file now, so that its next change can be shown as a diff. */
   private async remember(uri: vscode.Uri): Promise<void> {
     if (uri.scheme !== "file") {
@@ -216,4 +230,9 @@ export class Session implements vscode.Disposable {
 /** The server and the editor may spell the same URI differently. */
 function keyOf(uri: string): string {
   return vscode.Uri.parse(uri).toString();
+}
+
+/** The kind of the item error that a failed request carries. */
+function kindOf(error: unknown): string | undefined {
+  return (error as { data?: { kind?: string } } | undefined)?.data?.kind;
 }

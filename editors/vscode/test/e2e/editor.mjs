@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { chromium } from "playwright-core";
@@ -78,14 +78,16 @@ export class Editor {
     await this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: label }).first().click();
   }
 
+  /** Opens a file of the workspace, and waits until its text is shown. */
   async openFile(name) {
+    const text = readFileSync(path.join(this.workspace, name), "utf8").split("\n")[0];
     await this.page.keyboard.press("Control+P");
     const input = this.page.locator(".quick-input-widget input.input");
     await input.waitFor();
     await input.fill(name);
     await this.pick(name);
     await this.page.locator(".tab.active").filter({ hasText: name }).waitFor();
-    await this.page.locator(".editor-instance .view-lines").first().waitFor();
+    await this.until(`the text of ${name}`, async () => (await this.shownText()).startsWith(text));
   }
 
   /** The text that the active editor shows. */

@@ -72,8 +72,8 @@ try {
     const row = page.locator(".pane-body .monaco-list-row").filter({ hasText: "outside.txt" }).filter({ hasText: "outside ·" });
     await row.first().click();
     await page.locator(".tab.active").filter({ hasText: "outside.txt (modified)" }).waitFor();
-    await page.locator(".diff-editor .view-line").filter({ hasText: "before" }).first().waitFor();
-    await page.locator(".diff-editor .view-line").filter({ hasText: "after" }).first().waitFor();
+    await page.locator(".monaco-diff-editor .view-line").filter({ hasText: "before" }).first().waitFor();
+    await page.locator(".monaco-diff-editor .view-line").filter({ hasText: "after" }).first().waitFor();
   });
 
   await step("a verified reference of the selection is copied", async () => {
@@ -101,7 +101,7 @@ try {
 
   await step("an accepted preview changes the file on disk, and is listed as a request", async () => {
     await previewFromClipboard(renameSecond());
-    await page.locator(".diff-editor .view-line").filter({ hasText: "fn renamed() {" }).first().waitFor();
+    await page.locator(".monaco-diff-editor .view-line").filter({ hasText: "fn renamed() {" }).first().waitFor();
     const question = await editor.notification("Apply these edits to “code.rs (preview)”?");
     await screenshot("preview");
     await question.getByRole("button", { name: "Apply" }).click();
