@@ -46,6 +46,7 @@ function forGenerator(key, node) {
   if (!$ref) {
     return rest;
   }
-  const { description, default: _, ...constraints } = rest;
+  const { description, ...constraints } = rest;
+  delete constraints.default;
   return Object.keys(constraints).length === 0 ? { $ref } : { description, allOf: [{ $ref }, constraints] };
 }

@@ -33,9 +33,11 @@ export class ChangesView implements vscode.TreeDataProvider<ListedChange> {
     const item = new vscode.TreeItem(path.posix.basename(uri.path) + (change.directory ? "/" : ""));
     item.id = String(listed.id);
     item.iconPath = new vscode.ThemeIcon(ICONS[change.kind]);
-    item.description = `${change.kind} · ${this.session.whoMade(change)} · ${at.toLocaleTimeString()}`;
+    const time = at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+    item.description = `${this.session.whoMade(change)} · ${time}`;
     const from = change.oldUri === undefined ? "" : `\nwas ${relative(change.oldUri)}`;
-    item.tooltip = `${relative(change.uri)}${from}\n${item.description}`;
+    item.tooltip = `${relative(change.uri)}${from}\n${change.kind} · ${item.description}`;
+    item.accessibilityInformation = { label: `${item.label as string} ${change.kind} ${item.description}` };
     item.contextValue = this.session.undoable.some(({ origin }) => origin === change.origin) ? "undoable" : "change";
     item.command = { command: "ploke.openChange", title: "Open Change", arguments: [listed] };
     return item;

@@ -59,10 +59,10 @@ export async function deactivate(): Promise<void> {
 }
 
 /** Every failure of a command is shown to the user. */
-function command<A extends unknown[]>(name: string, run: (...args: A) => unknown): vscode.Disposable {
-  return vscode.commands.registerCommand(`ploke.${name}`, async (...args: A) => {
+function command(name: string, run: (argument: never) => unknown): vscode.Disposable {
+  return vscode.commands.registerCommand(`ploke.${name}`, async (argument: never) => {
     try {
-      await run(...args);
+      await run(argument);
     } catch (error) {
       const answer = await vscode.window.showErrorMessage(`ploke-io: ${messageOf(error)}`, "Open Log");
       if (answer !== undefined) {
@@ -74,7 +74,9 @@ function command<A extends unknown[]>(name: string, run: (...args: A) => unknown
 
 async function showStatus(session: Session, texts: Texts): Promise<void> {
   const status = await session.status();
-  await texts.show("ploke-io status", statusReport(status, session.server.pid, session.server.capabilities?.methods ?? []));
+  const { methods = [], openBuffers } = session.server.capabilities ?? {};
+  const features = openBuffers ? [...methods, "open buffers"] : methods;
+  await texts.show("ploke-io status", statusReport(status, session.server.pid, features));
 }
 
 async function previewEdits(previews: Previews, file: vscode.Uri | undefined): Promise<void> {

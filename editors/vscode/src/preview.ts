@@ -62,13 +62,13 @@ export class Previews {
   private async sides(dryRun: ApplyEditsResult): Promise<Side[]> {
     const files = dryRun.files.filter((file) => file.status === "wouldApply");
     const diffs = parseUnifiedDiff(dryRun.diff ?? "");
-    if (files.length !== diffs.length) {
-      throw new Error(`the diff is of ${diffs.length} files instead of ${files.length}`);
-    }
-    return Promise.all(files.map((file, index) => this.side(file, diffs[index] as FileDiff)));
+    return Promise.all(files.map((file, index) => this.side(file, diffs[index])));
   }
 
-  private async side(file: FileResult, diff: FileDiff): Promise<Side> {
+  private async side(file: FileResult, diff: FileDiff | undefined): Promise<Side> {
+    if (diff === undefined) {
+      throw new Error(`there is no diff of ${file.uri}`);
+    }
     const oldText = file.oldContentHash === undefined ? "" : await this.read(file.oldUri ?? file.uri, file.oldContentHash);
     const newPath = vscode.Uri.parse(file.uri).path;
     const oldPath = file.oldUri === undefined ? newPath : vscode.Uri.parse(file.oldUri).path;

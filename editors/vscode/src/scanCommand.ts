@@ -38,13 +38,14 @@ async function scan(
   const here = found.filter((uri) => uri.scheme === "file").map((uri) => uri.toString());
   const uris = [...new Set([...here, ...Object.keys(before)])];
   const scanned: ScannedFile[] = [];
-  for (let at = 0; at < uris.length && !token.isCancellationRequested; at += FILES_PER_REQUEST) {
+  const isCancelled = (): boolean => token.isCancellationRequested;
+  for (let at = 0; at < uris.length && !isCancelled(); at += FILES_PER_REQUEST) {
     const files = uris.slice(at, at + FILES_PER_REQUEST);
     const queries = files.map((uri) => ({ uri, expected: { contentHash: before[uri] ?? UNKNOWN_HASH } }));
     try {
       scanned.push(...(await session.scan({ files: queries }, token)).files);
     } catch (error) {
-      if (token.isCancellationRequested) {
+      if (isCancelled()) {
         return undefined;
       }
       throw error;
@@ -52,7 +53,7 @@ async function scan(
     const done = Math.min(at + FILES_PER_REQUEST, uris.length);
     progress.report({ message: `${done} of ${uris.length} files`, increment: (100 * files.length) / uris.length });
   }
-  return token.isCancellationRequested ? undefined : reportOf(before, scanned);
+  return isCancelled() ? undefined : reportOf(before, scanned);
 }
 
 /** What the user wants to see neither in the explorer nor in a search. */

@@ -165,7 +165,7 @@ export class Server implements vscode.Disposable {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
         closed: () => {
           this.crashed(process, Date.now() - startedAt);
-          return { action: CloseAction.DoNotRestart, handled: true };
+          return { action: CloseAction.DoNotRestart, handled: true, message: "the connection is closed" };
         },
       },
     });
@@ -189,7 +189,7 @@ export class Server implements vscode.Disposable {
       workspaceFolder: vscode.workspace.workspaceFolders?.[0]?.uri.fsPath,
       extensionFolder: this.extensionFolder,
       home: os.homedir(),
-      searchPath: process.env["PATH"] ?? "",
+      searchPath: process.env.PATH ?? "",
       platform: process.platform,
       isExecutable,
     });

@@ -129,7 +129,7 @@ export class Session implements vscode.Disposable {
   }
 
   async undo({ origin, label }: Undoable): Promise<UndoResult> {
-    const result: UndoResult = await this.server.request<UndoResult>("ploke/undo", { origin }).catch(async (error) => {
+    const result: UndoResult = await this.server.request<UndoResult>("ploke/undo", { origin }).catch(async (error: unknown) => {
       if (kindOf(error) === "notFound") {
         await this.forget(origin); // it is not kept any more, and never will be again
       }

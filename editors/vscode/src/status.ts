@@ -27,7 +27,7 @@ export function statusReport(status: StatusResult, pid: number | undefined, feat
         `  ${method.padEnd(20)}${cell(stats.count)}${cell(stats.errors)}${cell(time(stats.p50Us), 10)}${cell(time(stats.p99Us), 10)}`,
     ),
     "",
-    "Methods",
+    "Understood",
     ...features.map((feature) => `  ${feature}`),
   ];
   return `${lines.join("\n")}\n`;

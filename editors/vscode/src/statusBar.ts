@@ -5,6 +5,8 @@ import type { Session } from "./session";
 
 /** How often the numbers are asked for while the window has the focus. */
 const REFRESH_MS = 5000;
+/** Changes that are pending are told soon. */
+const PENDING_MS = 300;
 
 const ICONS: Record<State, string> = {
   untrusted: "$(shield)",
@@ -20,6 +22,7 @@ export class StatusBar implements vscode.Disposable {
   private readonly item = vscode.window.createStatusBarItem("ploke.status", vscode.StatusBarAlignment.Left, 10);
   private readonly subscriptions: vscode.Disposable[];
   private watch: WatchStatus | undefined;
+  private soon: NodeJS.Timeout | undefined;
 
   constructor(private readonly session: Session) {
     this.item.name = "ploke-io";
@@ -28,6 +31,7 @@ export class StatusBar implements vscode.Disposable {
     this.subscriptions = [
       this.item,
       { dispose: () => clearInterval(timer) },
+      { dispose: () => clearTimeout(this.soon) },
       session.server.onStateChanged(() => void this.refresh()),
       session.server.onFileChanged(() => void this.refresh()),
     ];
@@ -40,15 +44,20 @@ export class StatusBar implements vscode.Disposable {
   }
 
   private async refresh(): Promise<void> {
-    this.watch = undefined;
+    let watch: WatchStatus | undefined;
     if (this.session.server.state === "running") {
       try {
-        this.watch = (await this.session.status()).watch;
+        ({ watch } = await this.session.status());
       } catch (error) {
         this.session.server.log.debug(messageOf(error)); // it ended meanwhile, and the state says so
       }
     }
+    this.watch = watch;
     this.show();
+    clearTimeout(this.soon);
+    if (this.watch && (this.watch.pending > 0 || this.watch.state === "starting")) {
+      this.soon = setTimeout(() => void this.refresh(), PENDING_MS);
+    }
   }
 
   private show(): void {

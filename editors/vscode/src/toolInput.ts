@@ -62,7 +62,7 @@ export function editParams(input: EditInput, folders: readonly Folder[]): ApplyE
   const documentChanges = input.changes.map((change): DocumentChange => {
     const uri = uriOf(change.path, folders);
     const expected: Expected | undefined = change.contentHash === undefined ? undefined : { contentHash: change.contentHash };
-    const kinds = [change.edits, change.create, change.renameTo, change.delete || undefined];
+    const kinds = [change.edits, change.create, change.renameTo, change.delete === true ? true : undefined];
     if (kinds.filter((kind) => kind !== undefined).length !== 1) {
       throw new Error(`${change.path}: give exactly one of edits, create, renameTo and delete`);
     }
@@ -114,9 +114,20 @@ export function shortened(text: string, limit: number): string {
   return text.length <= limit ? text : `${text.slice(0, limit)}\n… (${text.length - limit} more characters)`;
 }
 
-/** A Markdown code block, whatever back-ticks the text has. */
+/** Markdown of a short text, shown as it is. */
+export function codeSpan(text: string): string {
+  const fence = fenceFor(text, 1);
+  return fence.length === 1 ? `\`${text}\`` : `${fence} ${text} ${fence}`;
+}
+
+/** Markdown of lines, shown as they are. */
 export function codeBlock(language: string, text: string): string {
-  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((ticks) => ticks.length));
-  const fence = "`".repeat(longest + 1);
+  const fence = fenceFor(text, 3);
   return `${fence}${language}\n${text}${text.endsWith("\n") ? "" : "\n"}${fence}`;
+}
+
+/** More back-ticks than there are in a row in the text. */
+function fenceFor(text: string, shortest: number): string {
+  const longest = Math.max(0, ...(text.match(/`+/g) ?? []).map((ticks) => ticks.length));
+  return "`".repeat(Math.max(shortest, longest + 1));
 }

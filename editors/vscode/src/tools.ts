@@ -7,6 +7,7 @@ import type { Session } from "./session";
 import {
   type ChangesInput,
   codeBlock,
+  codeSpan,
   type EditInput,
   editParams,
   type Folder,
@@ -116,7 +117,7 @@ function folders(): Folder[] {
 }
 
 function listOf(paths: readonly string[]): string {
-  return paths.map((file) => `- ${codeBlock("", file).includes("````") ? file : `\`${file}\``}`).join("\n");
+  return paths.map((file) => `- ${codeSpan(file)}`).join("\n");
 }
 
 /** Where a path really leads, links resolved as far as they exist. */
