@@ -16,6 +16,8 @@ export type Capabilities = PlokeCapabilities & { openBuffers?: boolean };
 const START_LIMIT_MS = 60_000;
 /** Writes that have begun are finished first. */
 const STOP_LIMIT_MS = 5_000;
+/** How long a request waits for a server that is about to run. */
+const REQUEST_PATIENCE_MS = 10_000;
 /** Crashes in a row after which a person is told. */
 const CRASHES_WORTH_TELLING = 3;
 
@@ -64,9 +66,9 @@ export class Server implements vscode.Disposable {
     });
   }
 
-  /** Sends a request once the server runs. Rejected if none does. */
+  /** Sends a request, once a server that is starting runs. Rejected if none does. */
   async request<R>(method: string, params: unknown, token?: vscode.CancellationToken): Promise<R> {
-    await this.queue;
+    await this.settled();
     if (this.current === undefined || this.state !== "running") {
       throw new Error(`ploke-io does not run: ${this.reason || this.state}`);
     }
@@ -81,6 +83,23 @@ export class Server implements vscode.Disposable {
         owned.dispose();
       }
     });
+  }
+
+  /** Waits for a server that is starting or about to be started again, but not for a long back-off. */
+  private async settled(): Promise<void> {
+    const isComing = (): boolean => ["starting", "restarting", "stopped"].includes(this.state);
+    const end = Date.now() + REQUEST_PATIENCE_MS;
+    while (isComing() && Date.now() < end) {
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          clearTimeout(timer);
+          subscription.dispose();
+          resolve();
+        };
+        const timer = setTimeout(done, end - Date.now());
+        const subscription = this.onStateChanged(done);
+      });
+    }
   }
 
   private enqueue(task: () => Promise<void>): Promise<void> {

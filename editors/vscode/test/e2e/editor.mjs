@@ -6,6 +6,8 @@ import { chromium } from "playwright-core";
 
 /** Longest wait for one thing to happen, in milliseconds; the machine may be busy. */
 const LIMIT_MS = Number(process.env.E2E_LIMIT_MS ?? 120_000);
+/** After this one tries again what may have failed because the editor was still loading. */
+const TRY_MS = 5_000;
 
 const CHROMIUM_ARGUMENTS = [
   "--no-sandbox",
@@ -22,13 +24,14 @@ export class Editor {
   #folder = mkdtempSync(path.join(os.tmpdir(), "ploke-vscode-"));
   #server;
   #browser;
+  #address;
   page;
 
   constructor(codeServer, extensions, settings) {
     this.codeServer = codeServer;
     this.workspace = this.#makeFolder("workspace");
     this.probe = this.#makeFolder("probe");
-    writeFileSync(path.join(this.#makeFolder("data/User"), "settings.json"), JSON.stringify(settings));
+    this.setUserSettings(settings);
     for (const extension of extensions) {
       const { status, stderr } = spawnSync(this.codeServer.node, this.#arguments("--install-extension", extension), {
         encoding: "utf8",
@@ -40,18 +43,33 @@ export class Editor {
     }
   }
 
+  /** They count from the next load on. */
+  setUserSettings(settings) {
+    writeFileSync(path.join(this.#makeFolder("data/User"), "settings.json"), JSON.stringify(settings));
+  }
+
+  /** They count at once. */
+  setWorkspaceSettings(settings) {
+    writeFileSync(path.join(this.#makeFolder("workspace/.vscode"), "settings.json"), JSON.stringify(settings));
+  }
+
   async open() {
     const options = ["--auth", "none", "--bind-addr", "127.0.0.1:0", "--disable-telemetry", "--disable-update-check"];
-    const more = ["--disable-workspace-trust", "--disable-getting-started-override", this.workspace];
+    const more = ["--disable-getting-started-override", this.workspace];
     this.#server = spawn(this.codeServer.node, this.#arguments(...options, ...more), { env: this.#environment() });
-    const address = await this.#address();
+    this.#address = await this.#listening();
     this.#browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: CHROMIUM_ARGUMENTS });
     const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 } });
-    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(address).origin });
+    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(this.#address).origin });
     context.setDefaultTimeout(LIMIT_MS);
     this.page = await context.newPage();
-    await this.page.goto(`${address}?folder=${encodeURIComponent(this.workspace)}`);
-    await this.page.locator(".explorer-folders-view").waitFor();
+    await this.load("folder", this.workspace);
+  }
+
+  /** Loads a `folder`, or the `workspace` of a file of several folders, in place of what is shown. */
+  async load(kind, place) {
+    await this.page.goto(`${this.#address}?${kind}=${encodeURIComponent(place)}`);
+    await this.page.locator(".monaco-workbench .part.statusbar").waitFor();
   }
 
   async close() {
@@ -66,11 +84,7 @@ export class Editor {
 
   /** Runs a command of the palette by its full title. */
   async run(title) {
-    await this.page.keyboard.press("F1");
-    const input = this.page.locator(".quick-input-widget input.input");
-    await input.waitFor();
-    await input.fill(`>${title}`);
-    await this.pick(title);
+    await this.#quickInput("F1", `>${title}`, title);
   }
 
   /** Takes an entry of the list that is shown. */
@@ -81,11 +95,7 @@ export class Editor {
   /** Opens a file of the workspace, and waits until its text is shown. */
   async openFile(name) {
     const text = readFileSync(path.join(this.workspace, name), "utf8").split("\n")[0];
-    await this.page.keyboard.press("Control+P");
-    const input = this.page.locator(".quick-input-widget input.input");
-    await input.waitFor();
-    await input.fill(name);
-    await this.pick(name);
+    await this.#quickInput("Control+P", name, name);
     await this.page.locator(".tab.active").filter({ hasText: name }).waitFor();
     await this.until(`the text of ${name}`, async () => (await this.shownText()).startsWith(text));
   }
@@ -123,7 +133,23 @@ export class Editor {
     }
   }
 
-  #address() {
+  /** While the editor loads it may close what was just opened: then it is opened again. */
+  async #quickInput(key, text, label) {
+    const row = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: label }).first();
+    await this.until(`${label} in the list`, async () => {
+      try {
+        await this.page.keyboard.press(key);
+        await this.page.locator(".quick-input-widget input.input").fill(text, { timeout: TRY_MS });
+        await row.click({ timeout: TRY_MS });
+        return true;
+      } catch {
+        await this.page.keyboard.press("Escape");
+        return false;
+      }
+    });
+  }
+
+  #listening() {
     return new Promise((resolve, reject) => {
       let output = "";
       const take = (data) => {

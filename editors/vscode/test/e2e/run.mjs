@@ -1,7 +1,7 @@
 // Drives the packaged extension in a real VS Code (code-server) in a real browser, with the real server.
 // Usage: run.mjs CACHE, the folder that test/install.sh has filled.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import * as path from "node:path";
 import { announced, serverBinary } from "../binary.mjs";
 import { Editor } from "./editor.mjs";
@@ -20,6 +20,7 @@ const settings = {
   "chat.disableAIFeatures": true,
   "workbench.secondarySideBar.defaultVisibility": "hidden",
   "security.workspace.trust.enabled": false,
+  "security.workspace.trust.startupPrompt": "never",
   "files.autoSave": "off",
   "editor.minimap.enabled": false,
   "extensions.ignoreRecommendations": true,
@@ -103,6 +104,7 @@ try {
     await previewFromClipboard(renameSecond());
     await page.locator(".monaco-diff-editor .view-line").filter({ hasText: "fn renamed() {" }).first().waitFor();
     const question = await editor.notification("Apply these edits to “code.rs (preview)”?");
+    await question.getByRole("button", { name: "Apply" }).hover(); // when it has come to rest
     await screenshot("preview");
     await question.getByRole("button", { name: "Apply" }).click();
     await editor.until("code.rs to change", () => read("code.rs") === CODE.replace("second", "renamed"));
@@ -200,6 +202,58 @@ try {
     await editor.until("another process", async () => (await shownPid().catch(() => before)) !== before);
     await statusBar("ploke: watching").waitFor();
   });
+
+  await step("a long scan shows its progress and can be cancelled", async () => {
+    mkdirSync(file("large"));
+    for (let index = 0; index < 24; index++) {
+      writeFileSync(file(`large/${index}`), "");
+      truncateSync(file(`large/${index}`), 4 * 2 ** 30); // holes: long to read, and nothing on disk
+    }
+    await editor.run("Ploke: Scan Workspace");
+    const progress = await editor.notification("Scanning the workspace");
+    await progress.getByRole("button", { name: "Cancel" }).click();
+    await editor.notification("The scan was cancelled.");
+    rmSync(file("large"), { recursive: true });
+    await editor.dismissNotifications();
+  });
+
+  await step("a missing program is told, with a button to choose one", async () => {
+    editor.setWorkspaceSettings({ "ploke.server.path": "/nowhere/ploke-io" });
+    const message = await editor.notification("/nowhere/ploke-io, and no program is there");
+    await message.getByRole("button", { name: "Choose Program…" }).waitFor();
+    await statusBar("ploke: failed").waitFor();
+  });
+
+  await step("a server of another protocol is not used, and told", async () => {
+    editor.setWorkspaceSettings({ "ploke.server.path": path.resolve("test/e2e/other-protocol.mjs") });
+    await editor.notification("speaks protocol 2; this extension needs protocol 1");
+    await statusBar("ploke: failed").waitFor();
+    editor.setWorkspaceSettings({});
+    await statusBar("ploke: watching").waitFor();
+    await editor.dismissNotifications();
+  });
+
+  await step("every folder of a workspace is a root, as they come and go", async () => {
+    const workspaceFile = path.join(editor.probe, "two.code-workspace");
+    const setFolders = (...paths) => writeFileSync(workspaceFile, JSON.stringify({ folders: paths.map((path) => ({ path })) }));
+    mkdirSync(path.join(editor.probe, "second"));
+    setFolders(editor.workspace, "second", "third");
+    await editor.load("workspace", workspaceFile);
+    await statusBar("ploke: watching").waitFor();
+    await editor.until("three roots", async () => (await shownRoots()).length === 3);
+    setFolders(editor.workspace, "second");
+    await editor.until("two roots", async () => (await shownRoots()).length === 2);
+    assert.deepEqual(await shownRoots(), [`file://${editor.workspace}`, `file://${editor.probe}/second`]);
+  });
+
+  await step("no server is started before the workspace is trusted", async () => {
+    editor.setUserSettings({ ...settings, "security.workspace.trust.enabled": true });
+    await editor.load("folder", editor.workspace);
+    await statusBar("ploke: untrusted").waitFor();
+    await editor.run("Workspaces: Manage Workspace Trust");
+    await page.getByRole("button", { name: "Trust", exact: true }).first().click();
+    await statusBar("ploke: watching").waitFor();
+  });
 } catch (error) {
   await screenshot("failure").catch(() => {});
   console.error(error);
@@ -241,9 +295,21 @@ function statusBar(text) {
 
 async function shownPid() {
   await editor.run("Ploke: Show Server Status");
-  await page.locator(".tab.active").filter({ hasText: "ploke-io status" }).waitFor();
+  const report = page.locator(".tab.active").filter({ hasText: "ploke-io status" });
+  const refusal = page.locator(".notifications-toasts .notification-list-item").filter({ hasText: "ploke-io: " });
+  await report.or(refusal).first().waitFor();
+  if (await refusal.isVisible()) {
+    await editor.dismissNotifications();
+    throw new Error("there is no status to show");
+  }
   const text = await editor.until("the status report", async () => /process (\d+)/.exec(await editor.shownText()));
   return Number(text[1]);
+}
+
+async function shownRoots() {
+  await shownPid();
+  const text = await editor.shownText();
+  return [...text.matchAll(/^ {2}(file:.*)$/gm)].map(([, root]) => root);
 }
 
 async function previewFromClipboard(edits) {
