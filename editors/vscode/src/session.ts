@@ -7,6 +7,7 @@ import type {
   ApplyEditsParams,
   ApplyEditsResult,
   FileChangedParams,
+  FileResult,
   ScanParams,
   ScanResult,
   SnippetsParams,
@@ -122,7 +123,7 @@ export class Session implements vscode.Disposable {
     this.labels.set(origin, label);
     await Promise.all(filesOf(params).map((uri) => this.remember(vscode.Uri.parse(uri))));
     const result: ApplyEditsResult = await this.server.request("ploke/applyEdits", { ...params, origin }, token);
-    if (result.files.some((file) => file.status === "applied")) {
+    if (result.files.some((file) => file.status === "applied" && !isInBuffer(file))) {
       await this.setUndoable([{ origin, label }, ...this.undoable]);
     }
     return result;
@@ -230,6 +231,11 @@ export class Session implements vscode.Disposable {
 /** The server and the editor may spell the same URI differently. */
 function keyOf(uri: string): string {
   return vscode.Uri.parse(uri).toString();
+}
+
+/** An edit of unsaved work went to the editor, which undoes it as its own. */
+function isInBuffer(file: FileResult & { appliedTo?: "buffer" }): boolean {
+  return file.appliedTo === "buffer";
 }
 
 /** The kind of the item error that a failed request carries. */

@@ -105,7 +105,7 @@ try {
     await page.locator(".monaco-diff-editor .view-line").filter({ hasText: "fn renamed() {" }).first().waitFor();
     const question = await editor.notification("Apply these edits to “code.rs (preview)”?");
     await question.getByRole("button", { name: "Apply" }).hover(); // when it has come to rest
-    await screenshot("preview");
+    await screenshot("preview", process.env.UPDATE_SCREENSHOT === "1" && "images/screenshot.png");
     await question.getByRole("button", { name: "Apply" }).click();
     await editor.until("code.rs to change", () => read("code.rs") === CODE.replace("second", "renamed"));
     await page.locator(".pane-body .monaco-list-row").filter({ hasText: "request: rename a function" }).first().waitFor();
@@ -237,6 +237,7 @@ try {
     const workspaceFile = path.join(editor.probe, "two.code-workspace");
     const setFolders = (...paths) => writeFileSync(workspaceFile, JSON.stringify({ folders: paths.map((path) => ({ path })) }));
     mkdirSync(path.join(editor.probe, "second"));
+    mkdirSync(path.join(editor.probe, "third"));
     setFolders(editor.workspace, "second", "third");
     await editor.load("workspace", workspaceFile);
     await statusBar("ploke: watching").waitFor();
@@ -250,6 +251,7 @@ try {
     editor.setUserSettings({ ...settings, "security.workspace.trust.enabled": true });
     await editor.load("folder", editor.workspace);
     await statusBar("ploke: untrusted").waitFor();
+    await editor.until("no server process", () => serverProcesses().length === 0);
     await editor.run("Workspaces: Manage Workspace Trust");
     await page.getByRole("button", { name: "Trust", exact: true }).first().click();
     await statusBar("ploke: watching").waitFor();
@@ -285,8 +287,12 @@ async function step(name, run, otherwise) {
   await screenshot(name);
 }
 
-async function screenshot(name) {
-  await page.screenshot({ path: path.join(artifacts, `${String(++shots).padStart(2, "0")} ${name}.png`) });
+/** Kept as an artefact; `also` at another place. */
+async function screenshot(name, also) {
+  const image = await page.screenshot({ path: path.join(artifacts, `${String(++shots).padStart(2, "0")} ${name}.png`) });
+  if (also) {
+    writeFileSync(also, image);
+  }
 }
 
 function statusBar(text) {
@@ -304,6 +310,18 @@ async function shownPid() {
   }
   const text = await editor.until("the status report", async () => /process (\d+)/.exec(await editor.shownText()));
   return Number(text[1]);
+}
+
+/** The servers that this editor has started and that still run. */
+function serverProcesses() {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      const [program] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      return program === binary && readFileSync(`/proc/${pid}/environ`, "utf8").includes(`PLOKE_PROBE_DIR=${editor.probe}\0`);
+    } catch {
+      return false; // no process, or gone meanwhile
+    }
+  });
 }
 
 async function shownRoots() {
