@@ -15,6 +15,8 @@ interface Side {
 /** Shows edits as a diff and waits for a person to accept or reject them; one preview at a time. */
 export class Previews {
   private decide: ((accepted: boolean) => void) | undefined;
+  /** The preview before, until all of it is cleared away. */
+  private last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly session: Session,
@@ -34,8 +36,14 @@ export class Previews {
    *
    * Undefined if it was rejected or could not have been applied, which the user has been told.
    */
-  async run(params: ApplyEditsParams): Promise<ApplyEditsResult | undefined> {
+  run(params: ApplyEditsParams): Promise<ApplyEditsResult | undefined> {
     this.reject();
+    const next = this.last.then(() => this.preview(params));
+    this.last = next.catch(() => undefined);
+    return next;
+  }
+
+  private async preview(params: ApplyEditsParams): Promise<ApplyEditsResult | undefined> {
     const dryRun = await this.session.applyEdits({ ...params, dryRun: true }, "");
     if (dryRun.failureReason !== undefined) {
       void vscode.window.showErrorMessage(`These edits can not be applied: ${explain(dryRun)}`);

@@ -39,7 +39,7 @@ const FILES = {
 
 rmSync(artifacts, { recursive: true, force: true });
 mkdirSync(artifacts);
-const { openBuffers } = await announced(binary);
+const { openBuffers, methods } = await announced(binary);
 const editor = new Editor(codeServer, ["ploke-io.vsix", "out/ploke-probe.vsix"], settings);
 const { page } = await begin();
 let shots = 0;
@@ -232,6 +232,15 @@ try {
     await statusBar("ploke: watching").waitFor();
     await editor.dismissNotifications();
   });
+
+  await step("what changes while no server runs is listed once one does", methods.includes("ploke/changes") && (async () => {
+    editor.setWorkspaceSettings({ "ploke.server.path": "/nowhere/ploke-io" });
+    await statusBar("ploke: failed").waitFor();
+    writeFileSync(file("away.txt"), "made meanwhile\n");
+    editor.setWorkspaceSettings({});
+    await page.locator(".pane-body .monaco-list-row").filter({ hasText: "away.txt" }).filter({ hasText: "outside ·" }).first().waitFor();
+    await editor.dismissNotifications();
+  }), "the server does not announce ploke/changes");
 
   await step("every folder of a workspace is a root, as they come and go", async () => {
     const workspaceFile = path.join(editor.probe, "two.code-workspace");

@@ -5,7 +5,7 @@ import { findServer, type Places } from "../../src/findServer";
 function places(there: string[], more: Partial<Places> = {}): Places {
   return {
     configured: "",
-    workspaceFolder: "/work",
+    workspaceFolder: "/projects",
     extensionFolder: "/ext",
     home: "/home/me",
     searchPath: "/usr/bin:relative:/opt/bin",
@@ -30,8 +30,8 @@ void test("a setting that leads nowhere is told, although there is a program on 
 void test("home, workspace folder and relative paths are understood in the setting", () => {
   const cases = [
     ["~/bin/p", "/home/me/bin/p"],
-    ["${workspaceFolder}/target/p", "/work/target/p"],
-    ["target/p", "/work/target/p"],
+    ["${workspaceFolder}/target/p", "/projects/target/p"],
+    ["target/p", "/projects/target/p"],
   ] as const;
   for (const [configured, file] of cases) {
     assert.deepEqual(findServer(places([file], { configured })), { file, from: "setting" });

@@ -8,7 +8,7 @@ void test("the status names what a person looks for", () => {
   const status: StatusResult = {
     version: "1.2.3",
     uptimeMs: 3_725_000,
-    roots: ["file:///work"],
+    roots: ["file:///projects"],
     requests: { "ploke/scan": { count: 3, errors: 1, p50Us: 950, p99Us: 2_500_000 } },
     watch: { backend: "poll", state: "polling", watches: 0, limit: null, pending: 4, overflows: 0, dropped: 0, reason: "out of watches" },
     cache: { entries: 2, bytes: 2048, hits: 1, misses: 1 },

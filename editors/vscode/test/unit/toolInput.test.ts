@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { codeBlock, codeSpan, editParams, shortened, snippetQueries, uriOf } from "../../src/toolInput";
 
-const one = [{ name: "app", path: "/work/app" }];
+const one = [{ name: "app", path: "/projects/app" }];
 const two = [...one, { name: "lib", path: "/other/lib" }];
 
 void test("paths are understood as a model writes them", () => {
-  assert.equal(uriOf("src/a b.rs", one), "file:///work/app/src/a%20b.rs");
-  assert.equal(uriOf("app/x", one), "file:///work/app/app/x");
+  assert.equal(uriOf("src/a b.rs", one), "file:///projects/app/src/a%20b.rs");
+  assert.equal(uriOf("app/x", one), "file:///projects/app/app/x");
   assert.equal(uriOf("lib/x", two), "file:///other/lib/x");
-  assert.equal(uriOf("src/x", two), "file:///work/app/src/x");
+  assert.equal(uriOf("src/x", two), "file:///projects/app/src/x");
   assert.equal(uriOf("/abs/x#y", two), "file:///abs/x%23y");
   assert.equal(uriOf("file:///u", []), "file:///u");
   assert.throws(() => uriOf("x", []), /no folder is open/);
@@ -35,7 +35,7 @@ void test("each kind of change becomes one of the protocol, with its guard", () 
     one,
   );
   const expected = { contentHash: "h" };
-  const at = (name: string): string => `file:///work/app/${name}`;
+  const at = (name: string): string => `file:///projects/app/${name}`;
   assert.equal(label, "l");
   assert.deepEqual(documentChanges, [
     {
