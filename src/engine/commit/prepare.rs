@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io,
+    io, iter,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -105,16 +105,15 @@ impl Engine {
     ) -> Result<(), IoError> {
         let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
         let access = if matches!(like, Like::New) { NewFileAccess::Default } else { NewFileAccess::Private };
-        let (file, has_name) = match self.disk.create_unnamed(&ready.dir, access) {
+        let (file, first_name) = match self.disk.create_unnamed(&ready.dir, access) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                let file = self.disk.create(&ready.dir, &ready.name, access);
-                (file.map_err(failed("create a temporary file"))?, true)
+                let name = self.temp_names.next(None);
+                let file = self.disk.create(&ready.dir, &name, access).map_err(failed("create a temporary file"))?;
+                ready.surplus = Some((ready.dir.clone(), name.clone()));
+                (file, Some(name))
             }
-            file => (file.map_err(failed("create a temporary file"))?, false),
+            file => (file.map_err(failed("create a temporary file"))?, None),
         };
-        if has_name {
-            ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-        }
         write_all(&*self.disk, &file, new).map_err(failed("write"))?;
         match like {
             Like::New => {}
@@ -129,11 +128,17 @@ impl Engine {
         if sync {
             self.disk.sync_file(&file).map_err(failed("sync"))?;
         }
-        ready.written = Some(stat_file(&file).map_err(failed("look at"))?);
-        if !has_name {
-            self.disk.name(&file, &ready.dir, &ready.name).map_err(failed("name the temporary file"))?;
-            ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+        let written = stat_file(&file).map_err(failed("look at"))?;
+        ready.written = Some(written);
+        // Only now it is known which file is to have this name.
+        ready.name = self.temp_names.next(iter::once(&written).chain(step.original.as_ref().map(|old| &old.stat)));
+        let name = (&*ready.dir, &*ready.name);
+        match &first_name {
+            Some(first_name) => self.disk.rename_new((&ready.dir, first_name), name),
+            None => self.disk.name(&file, name.0, name.1),
         }
+        .map_err(failed("name the temporary file"))?;
+        ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
         Ok(())
     }
 

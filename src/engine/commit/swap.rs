@@ -10,6 +10,7 @@ use crate::{
     engine::{
         Engine,
         plan::{Action, Original, PlannedStep},
+        state::StateDir,
     },
     error::{IoError, IoErrorKind},
     roots::RootedPath,
@@ -215,14 +216,15 @@ impl Engine {
             let Some(kept) = self.keep_foreign(step, ready) else { return error };
             return IoError::new(step.path.relative(), IoErrorKind::KeptBeside { cause: error.kind.to_string(), kept });
         };
-        ready.surplus = None;
+        let kept = self.keep(step, ready).map(|kept| format!("; what came out is kept beside the file as {kept}"));
+        let not_taken_back = format!("{not_taken_back}{}", kept.unwrap_or_default());
         tracing::error!(
-            path = %step.path.absolute().display(), name = ?ready.name, cause = %error, error = %not_taken_back,
+            path = %step.path.absolute().display(), cause = %error, error = %not_taken_back,
             "a file could not be given its name back"
         );
         // Somebody else's change must not be overwritten by going on.
         let recorded = !matches!(error.kind, IoErrorKind::ContentMismatch { .. });
-        let (cause, not_taken_back) = (error.kind.to_string(), not_taken_back.to_string());
+        let cause = error.kind.to_string();
         let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded };
         IoError::new(step.path.relative(), kind)
     }
@@ -234,14 +236,23 @@ impl Engine {
         if (now.inode, now.size, now.modified) == (written.inode, written.size, written.modified) {
             return None;
         }
+        self.keep(step, ready)
+    }
+
+    /// Gives what has the temporary name, if anything, one by which it stays, and returns that.
+    fn keep(&self, step: &PlannedStep, ready: &mut Ready) -> Option<String> {
         let kept = kept_name(&ready.name);
         ready.surplus = None;
-        let result = self.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, &kept));
-        let kept = if result.is_ok() { &kept } else { &ready.name };
-        tracing::error!(
-            path = %step.path.absolute().display(), ?kept,
-            "somebody wrote to a new content that was taken back in the same moment: it is kept beside the file"
-        );
+        let kept = match self.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, &kept)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(_) => {
+                // The next start sees by the name that it is to be kept.
+                self.state.iter().for_each(StateDir::left_behind);
+                &ready.name
+            }
+            Ok(()) => &kept,
+        };
+        tracing::error!(path = %step.path.absolute().display(), ?kept, "a change from outside is kept beside the file");
         Some(kept.to_string_lossy().into_owned())
     }
 

@@ -18,7 +18,7 @@ use crate::{
     engine::{file::hash_open_file, os_locks::OsLocks},
     hash::ContentHash,
     roots::Place,
-    temp_name::{is_changed_other, is_of_session, kept_name},
+    temp_name::{is_foreign, is_of_session, kept_name},
 };
 
 /// What was done about transactions that others had left unfinished.
@@ -327,8 +327,8 @@ impl StateDir {
         Ok(())
     }
 
-    /// Removes a file with the name of a temporary one, unless it is a file of somebody who wrote to it while it got
-    /// this name.
+    /// Removes a file with the name of a temporary one, unless it is somebody else's: one that came in the moment of the
+    /// exchange, or was written to since. That one is kept.
     fn discard(
         &self,
         dir: &Dir,
@@ -337,7 +337,7 @@ impl StateDir {
         directory: &Path,
         report: &mut RecoveryReport,
     ) -> io::Result<()> {
-        if is_changed_other(name, stat) {
+        if is_foreign(name, stat) {
             let kept = kept_name(name);
             self.disk.rename_new((dir, name), (dir, &kept))?;
             report.kept.push(directory.join(kept));
