@@ -21,7 +21,7 @@ use super::{
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
-    state::{self, OldFile, OpenRecord, Record, RecordedPath},
+    state::{self, BeginError, OldFile, OpenRecord, Record, RecordedPath},
 };
 use crate::{
     CancelToken,
@@ -247,12 +247,11 @@ impl Engine {
                 files[work.file].outcome.warnings.push(Warning::DurabilityUnknown(error.to_string()));
             }
         }
-        let durable = failures.is_empty();
-        // While it is not known that the changes would survive a power cut, the record is what could bring them back.
-        if let Some(Err(error)) = record.filter(|_| durable).map(OpenRecord::finish) {
-            tracing::warn!(%error, "the record of a finished transaction could not be removed");
+        // Also if a sync failed: replayed at some later start, it would undo what has been done since.
+        if let Some(Err(error)) = record.map(OpenRecord::finish) {
+            tracing::error!(%error, "the record of a finished transaction could not be removed");
         }
-        match (sync, durable) {
+        match (sync, failures.is_empty()) {
             (false, _) => Durability::BestEffort,
             (true, true) => Durability::Full,
             (true, false) => Durability::Unknown,
@@ -277,8 +276,16 @@ impl Engine {
         }
         let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready)).collect();
         let record = Record { origin: mode.origin, steps };
-        let begun = state.begin(&record, sync);
-        begun.map(Some).map_err(|error| IoError::new("", IoErrorKind::from_state("record the transaction", error)))
+        let failed = |error| IoErrorKind::from_state("record the transaction", error);
+        let begun = state.begin(&record, sync).map_err(|error| match error {
+            BeginError::NotRecorded(error) => failed(error),
+            BeginError::Recorded { cause, not_removed } => IoErrorKind::Unfinished {
+                cause: failed(cause).to_string(),
+                not_taken_back: not_removed.to_string(),
+                recorded: true,
+            },
+        });
+        begun.map(Some).map_err(|kind| IoError::new("", kind))
     }
 }
 

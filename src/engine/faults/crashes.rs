@@ -99,3 +99,41 @@ fn what_was_written_to_a_new_content_before_a_crash_that_takes_it_back_is_kept()
     let (report, _) = scene.restart(None);
     assert_eq!(fs::read_to_string(&report.kept[0]).unwrap(), "written by somebody");
 }
+
+/// The operations of a request that writes `0` and makes `new`.
+fn operations() -> Vec<&'static str> {
+    let scene = Scene::new(FileSystem::Able);
+    let (engine, disk) = scene.engine(None);
+    scene.apply(&engine, &EDIT_AND_CREATE, Atomicity::Transaction);
+    disk.names()
+}
+
+const EDIT_AND_CREATE: Scenario = scenario("", |scene| vec![scene.edit("0"), scene.create("new")]);
+
+fn meet(scene: &Scene, fault: (usize, Fault)) -> EditOutcome {
+    let (engine, _) = scene.engine(Some(fault));
+    scene.apply(&engine, &EDIT_AND_CREATE, Atomicity::Transaction)
+}
+
+#[test]
+fn what_was_removed_since_a_sync_failed_does_not_come_back() {
+    let at = operations().iter().rposition(|name| *name == "sync_dir").unwrap() + 1;
+    let scene = Scene::new(FileSystem::Able);
+    let outcome = meet(&scene, (at, Fault::Error(io::ErrorKind::Other)));
+    assert_eq!((outcome.applied, outcome.durability), (true, Durability::Unknown));
+    fs::remove_file(scene.path("new")).unwrap();
+    scene.restart(None);
+    assert_eq!(scene.content("new"), None);
+}
+
+#[test]
+fn who_is_told_of_a_failure_is_told_that_the_record_stays() {
+    // The record is what is written last.
+    let at = operations().iter().rposition(|name| *name == "write").unwrap() + 2;
+    let scene = Scene::new(FileSystem::Able);
+    let outcome = meet(&scene, (at, Fault::Death));
+    let error = outcome.files[0].error.as_ref().unwrap();
+    assert!(matches!(error.kind, IoErrorKind::Unfinished { recorded: true, .. }), "{error}");
+    scene.restart(None);
+    assert_eq!((scene.content("0"), scene.content("new")), (Some(new("0")), Some(new("new"))));
+}

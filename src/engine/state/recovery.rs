@@ -85,7 +85,7 @@ impl StateDir {
             }
         }
         report.finished.push((record.origin, files));
-        self.disk.remove(&self.transactions, name)
+        self.open_record(file, name.to_owned(), true).finish()
     }
 
     fn set_aside(&self, name: &OsStr, error: &DecodeError, report: &mut RecoveryReport) -> io::Result<()> {

@@ -27,6 +27,8 @@ pub(super) struct Temporaries {
 struct Noted {
     /// Locked as long as the session lives.
     file: Option<File>,
+    /// The file's name is known to be on the disk.
+    is_synced: bool,
     /// Each directory, and whether it is known to be on the disk.
     directories: HashSet<(PathBuf, bool)>,
     left_behind: bool,
@@ -60,6 +62,10 @@ impl Temporaries {
         let synced = written.and_then(|()| if sync { self.disk.sync_file(&file) } else { Ok(()) });
         noted.file = Some(file);
         synced?;
+        if sync && !noted.is_synced {
+            self.disk.sync_dir(&self.dir)?;
+            noted.is_synced = true;
+        }
         noted.directories.insert(known);
         Ok(())
     }

@@ -11,10 +11,14 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Action, Before, OldFile, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry, UndoLimits, UndoStep,
+    Action, Before, BeginError, OldFile, OpenRecord, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry,
+    UndoLimits, UndoStep,
 };
 use crate::{
-    disk::{Dir, OsDisk},
+    disk::{
+        Dir, OsDisk,
+        faulty::{Fault, FaultyDisk},
+    },
     encoding::{DecodeError, Decoder, Encoder, Kind},
     engine::{LockingPolicy, os_locks::OsLocks},
     hash::ContentHash,
@@ -189,6 +193,36 @@ fn a_committed_transaction_is_finished_by_the_next_start() {
 }
 
 #[test]
+fn a_record_whose_removal_a_power_cut_takes_back_is_not_carried_out_again() {
+    let end_it = |state: StateDir, record: OpenRecord| {
+        record.finish().unwrap();
+        drop(state);
+    };
+    let recover = |state: StateDir, record: OpenRecord| {
+        drop(record);
+        assert_eq!(state.recover(&no_locks()).finished.len(), 1);
+    };
+    for (end, content) in [(&end_it as &dyn Fn(StateDir, OpenRecord), "old"), (&recover, "mine")] {
+        let scene = Scene::new();
+        let disk = Arc::new(FaultyDisk::new(None));
+        let state = StateDir::open(&scene.state(), disk.clone(), LIMITS, Arc::new(TempNames::new())).unwrap();
+        let record = state.begin(&scene.record(), true).unwrap();
+        let name = scene.state().join("transactions").join(&scene.records()[0]);
+        let on_the_disk = scene.dir.path().join("on the disk");
+        fs::hard_link(&name, &on_the_disk).unwrap();
+        end(state, record);
+        let names = disk.names();
+        assert!(names.windows(3).any(|names| names == ["set_len", "sync_file", "remove"]), "{names:?}");
+        if scene.content() == "new" {
+            fs::write(scene.root().join("a"), "mine").unwrap();
+        }
+        fs::rename(&on_the_disk, &name).unwrap();
+        assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
+        assert_eq!(scene.content(), content);
+    }
+}
+
+#[test]
 fn the_transaction_of_a_process_that_lives_is_left_to_it() {
     let scene = Scene::new();
     let (state, _) = open(&scene.state());
@@ -253,6 +287,32 @@ fn a_record_that_cannot_be_read_is_moved_aside_and_said_so() {
         assert_eq!(scene.content(), "old");
         assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default(), "it is told once");
     }
+}
+
+#[test]
+fn a_record_that_can_neither_be_synced_nor_removed_is_carried_out_by_the_next_start() {
+    let scene = Scene::new();
+    open(&scene.state());
+    // Made, written, synced.
+    let disk = Arc::new(FaultyDisk::new(Some((3, Fault::Death))));
+    let state = StateDir::open(&scene.state(), disk.clone(), LIMITS, Arc::new(TempNames::new())).unwrap();
+    let begun = state.begin(&scene.record(), true);
+    assert!(matches!(begun, Err(BeginError::Recorded { .. })), "{:?}", disk.names());
+    assert_eq!(open(&scene.state()).0.recover(&no_locks()).finished.len(), 1);
+    assert_eq!(scene.content(), "new");
+}
+
+#[test]
+fn what_is_made_in_the_state_directory_survives_a_power_cut() {
+    let scene = Scene::new();
+    let disk = Arc::new(FaultyDisk::new(None));
+    let state = StateDir::open(&scene.state(), disk.clone(), LIMITS, Arc::new(TempNames::new())).unwrap();
+    // The directory itself and its three parts.
+    assert_eq!(disk.names(), ["sync_dir"; 4]);
+    for sync in [false, true, true] {
+        state.note_temporaries(&scene.root(), sync).unwrap();
+    }
+    assert_eq!(disk.names()[4..], ["create", "write", "write", "sync_file", "sync_dir"]);
 }
 
 #[test]
