@@ -1,5 +1,7 @@
 //! Every operation of the write path fails in turn, or is the last one before a crash.
 
+mod outsiders;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -68,6 +70,10 @@ impl Scene {
     }
 
     fn engine(&self, fault: Option<(usize, Fault)>) -> (Engine, Arc<FaultyDisk>) {
+        self.engine_seen_by(Arc::new(NobodyWatches), fault)
+    }
+
+    fn engine_seen_by(&self, observer: Arc<dyn Observer>, fault: Option<(usize, Fault)>) -> (Engine, Arc<FaultyDisk>) {
         let disk = Arc::new(match self.file_system {
             FileSystem::Able => FaultyDisk::new(fault),
             FileSystem::Plain => FaultyDisk::plain(fault),
@@ -83,7 +89,7 @@ impl Scene {
             state_dir: Some(self.state.path().to_path_buf()),
             undo: UndoLimits::default(),
             disk: disk.clone(),
-            observer: Arc::new(NobodyWatches),
+            observer,
         });
         engine.add_root(self.dir.path()).unwrap();
         (engine, disk)

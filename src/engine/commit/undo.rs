@@ -45,7 +45,9 @@ impl Engine {
         let places = Places::of(&entry);
         let resolve = |resolver: &Resolver| {
             let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
-            let mut locked: Vec<_> = paths.iter().flatten().filter_map(|path| path.place().ok()).collect();
+            let found = paths.iter().flatten();
+            let mut locked: Vec<_> =
+                found.flat_map(|path| path.place().ok().into_iter().chain(path.shared_file())).collect();
             locked.sort_unstable();
             locked.dedup();
             (locked, paths)
