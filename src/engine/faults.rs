@@ -1,6 +1,8 @@
 //! Every operation of the write path fails in turn, or is the last one before a crash.
 
 mod outsiders;
+mod syncs;
+mod undo;
 
 use std::{
     collections::BTreeMap,

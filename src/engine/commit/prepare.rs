@@ -66,7 +66,13 @@ impl Engine {
             warnings: Vec::new(),
         };
         if let Action::MoveFrom { from, .. } = &step.action {
+            let name = from.name();
             let from = from.dir().map_err(failed("open the directory"))?;
+            if sync {
+                // Whoever has written it may not have waited for the disk.
+                let file = from.open_to_sync(name).map_err(failed("open"))?;
+                self.disk.sync_file(&file).map_err(failed("sync"))?;
+            }
             ready.dirs.push(from.clone());
             ready.from = Some(from);
         }

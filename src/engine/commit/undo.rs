@@ -75,7 +75,9 @@ impl Engine {
             let before = path.as_ref().map_err(IoError::clone).and_then(|path| {
                 let before = self.read_changed(path)?;
                 let actual = before.as_ref().map(|before| before.content.hash);
-                if actual == place.left {
+                // A link on the path has come since.
+                let is_elsewhere = path.absolute() != place.at.absolute();
+                if actual == place.left && !is_elsewhere {
                     return Ok((path, before));
                 }
                 let actual = actual.map(|content| ActualHashes { content, tracking: None });
