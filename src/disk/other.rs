@@ -76,6 +76,11 @@ impl Dir {
         OpenOptions::new().read(true).write(true).open(path)
     }
 
+    /// Opens a file of this directory for nothing but to sync it, which needs the right to write.
+    pub fn open_to_sync(&self, name: &OsStr) -> io::Result<File> {
+        self.open_to_write(name)
+    }
+
     /// The names in this directory, in no order.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()

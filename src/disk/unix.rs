@@ -98,6 +98,11 @@ impl Dir {
         Ok(fs::openat(&self.fd, name, flags, Mode::empty())?.into())
     }
 
+    /// Opens a file of this directory for nothing but to sync it.
+    pub fn open_to_sync(&self, name: &OsStr) -> io::Result<File> {
+        self.open_file(name)
+    }
+
     /// The names in this directory, in no order.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         let entries = fs::Dir::new(self.syncable()?)?;

@@ -1,6 +1,9 @@
 //! Every operation of the write path fails in turn, or is the last one before a crash.
 
 mod crashes;
+mod outsiders;
+mod syncs;
+mod undo;
 
 use std::{
     collections::BTreeMap,

@@ -6,6 +6,7 @@ mod edit;
 #[cfg(test)]
 mod faults;
 mod file;
+mod in_place;
 mod locks;
 mod os_locks;
 pub(crate) mod parallel;

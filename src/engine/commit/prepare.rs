@@ -17,6 +17,7 @@ use crate::{
         state::StateDir,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
+    hash::ContentHash,
     roots::RootedPath,
 };
 
@@ -65,7 +66,13 @@ impl Engine {
             warnings: Vec::new(),
         };
         if let Action::MoveFrom { from, .. } = &step.action {
+            let name = from.name();
             let from = from.dir().map_err(failed("open the directory"))?;
+            if sync {
+                // Whoever has written it may not have waited for the disk.
+                let file = from.open_to_sync(name).map_err(failed("open"))?;
+                self.disk.sync_file(&file).map_err(failed("sync"))?;
+            }
             ready.dirs.push(from.clone());
             ready.from = Some(from);
         }
@@ -176,21 +183,32 @@ impl Engine {
     ) -> Result<(), IoError> {
         // In the directory that the rename is done in.
         let now = dir.stat(name).map_err(|error| IoError::os(path.relative(), "look at", error))?;
-        let same = match ctime {
-            Ctime::Same => now == original.stat,
-            Ctime::Renamed => now == FileStat { changed: now.changed, ..original.stat },
-        };
-        if same && original.settled {
-            return Ok(());
-        }
-        // A file that was written a moment ago may be written again without a trace in its stat data.
-        let hash = dir.open_file(name).and_then(|file| hash_open_file(&file)).ok();
-        if same && hash == Some(original.hash) {
-            return Ok(());
-        }
-        let actual = hash.map(|content| ActualHashes { content, tracking: None });
-        Err(IoError::new(path.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
+        check_same(original, &now, ctime, path, || hash_open_file(&dir.open_file(name)?))
     }
+}
+
+/// Fails unless this is the original.
+pub(super) fn check_same(
+    original: &Original,
+    now: &FileStat,
+    ctime: Ctime,
+    path: &RootedPath,
+    hash: impl FnOnce() -> io::Result<ContentHash>,
+) -> Result<(), IoError> {
+    let same = match ctime {
+        Ctime::Same => *now == original.stat,
+        Ctime::Renamed => *now == FileStat { changed: now.changed, ..original.stat },
+    };
+    if same && original.settled {
+        return Ok(());
+    }
+    // A file that was written a moment ago may be written again without a trace in its stat data.
+    let hash = hash().ok();
+    if same && hash == Some(original.hash) {
+        return Ok(());
+    }
+    let actual = hash.map(|content| ActualHashes { content, tracking: None });
+    Err(IoError::new(path.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
 }
 
 /// What is known of the time of the last status change.

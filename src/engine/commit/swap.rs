@@ -4,15 +4,18 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::prepare::{Ctime, Ready};
+use super::prepare::{Ctime, Ready, check_same};
 use crate::{
-    disk::{Dir, stat_file, write_all},
+    disk::{Dir, stat_file},
     engine::{
         Engine,
+        file::hash_open_file,
+        in_place::overwrite,
         plan::{Action, Original, PlannedStep},
         state::StateDir,
     },
     error::{IoError, IoErrorKind},
+    hash::ContentHash,
     roots::RootedPath,
     temp_name::kept_name,
 };
@@ -99,8 +102,13 @@ impl Engine {
                 self.disk.rename_new(aside, here)?;
                 ready.surplus = None;
             }
-            (Put::WrittenInPlace, _) => self.overwrite(step, &ready.dir, step.old_bytes(), true)?,
-            (Put::Moved | Put::MovedAfterSettingAside, _) => return Err(io::ErrorKind::InvalidInput.into()),
+            (Put::WrittenInPlace, Action::Write { hash, .. }) => {
+                let original = step.original.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+                self.write_back(step, original, &ready.dir, *hash)?;
+            }
+            (Put::Moved | Put::MovedAfterSettingAside | Put::WrittenInPlace, _) => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
         }
         self.withdraw(step);
         Ok(())
@@ -256,7 +264,8 @@ impl Engine {
         Some(kept.to_string_lossy().into_owned())
     }
 
-    /// Writes over the old content; if that fails, the old content is written back.
+    /// Writes over the old content; if that fails, the old content is written back. What is compared is what is written
+    /// to, whatever becomes of its name.
     fn write_in_place(
         &self,
         step: &PlannedStep,
@@ -265,29 +274,29 @@ impl Engine {
         new: &[u8],
         sync: bool,
     ) -> Result<(), IoError> {
-        self.check_same(original, dir, step.path.name(), &step.path, Ctime::Same)?;
-        let Err(error) = self.overwrite(step, dir, new, sync) else { return Ok(()) };
-        match self.overwrite(step, dir, step.old_bytes(), sync) {
-            Ok(()) => Err(IoError::os(step.path.relative(), "write", error)),
+        let relative = step.path.relative();
+        let file = dir.open_to_write(step.path.name()).map_err(|error| IoError::os(relative, "open", error))?;
+        let now = stat_file(&file).map_err(|error| IoError::os(relative, "look at", error))?;
+        check_same(original, &now, Ctime::Same, &step.path, || hash_open_file(&file))?;
+        let mode = original.stat.mode;
+        let Err(error) = overwrite(&*self.disk, &file, new, mode, sync) else { return Ok(()) };
+        match overwrite(&*self.disk, &file, step.old_bytes(), mode, sync) {
+            Ok(()) => Err(IoError::os(relative, "write", error)),
             Err(again) => {
                 let (cause, not_taken_back) = (error.to_string(), again.to_string());
-                let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded: true };
-                Err(IoError::new(step.path.relative(), kind))
+                Err(IoError::new(relative, IoErrorKind::Unfinished { cause, not_taken_back, recorded: true }))
             }
         }
     }
 
-    fn overwrite(&self, step: &PlannedStep, dir: &Dir, content: &[u8], sync: bool) -> io::Result<()> {
+    /// Writes the old content back where the new one still is.
+    fn write_back(&self, step: &PlannedStep, original: &Original, dir: &Dir, new: ContentHash) -> io::Result<()> {
         let file = dir.open_to_write(step.path.name())?;
-        write_all(&*self.disk, &file, content)?;
-        self.disk.set_len(&file, content.len() as u64)?;
-        // Writing takes away the set-id bits.
-        if let Some(mode) = step.original.as_ref().map(|original| original.stat.mode) {
-            if stat_file(&file)?.mode != mode {
-                self.disk.set_mode(&file, mode & 0o7777)?;
-            }
+        let (now, before) = (stat_file(&file)?, &original.stat);
+        if (now.device, now.inode) != (before.device, before.inode) || hash_open_file(&file)? != new {
+            return Err(io::Error::other("it was changed meanwhile"));
         }
-        if sync { self.disk.sync_file(&file) } else { Ok(()) }
+        overwrite(&*self.disk, &file, step.old_bytes(), before.mode, true)
     }
 
     /// Tells beforehand what will be seen.

@@ -45,7 +45,9 @@ impl Engine {
         let places = Places::of(&entry);
         let resolve = |resolver: &Resolver| {
             let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
-            let mut locked: Vec<_> = paths.iter().flatten().filter_map(|path| path.place().ok()).collect();
+            let found = paths.iter().flatten();
+            let mut locked: Vec<_> =
+                found.flat_map(|path| path.place().ok().into_iter().chain(path.shared_file())).collect();
             locked.sort_unstable();
             locked.dedup();
             (locked, paths)
@@ -73,7 +75,9 @@ impl Engine {
             let before = path.as_ref().map_err(IoError::clone).and_then(|path| {
                 let before = self.read_changed(path)?;
                 let actual = before.as_ref().map(|before| before.content.hash);
-                if actual == place.left {
+                // A link on the path has come since.
+                let is_elsewhere = path.absolute() != place.at.absolute();
+                if actual == place.left && !is_elsewhere {
                     return Ok((path, before));
                 }
                 let actual = actual.map(|content| ActualHashes { content, tracking: None });

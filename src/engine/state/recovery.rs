@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Action, OldFile, RECORD, Record, RecordedPath, StateDir, Step, lock_at, temporaries};
 use crate::{
-    disk::{Dir, FileKind, FileStat, NewFileAccess, stat_file, write_all},
+    disk::{Dir, DirId, FileKind, FileStat, NewFileAccess, stat_file, write_all},
     encoding::DecodeError,
     engine::{file::hash_open_file, os_locks::OsLocks},
     hash::ContentHash,
@@ -111,7 +111,11 @@ impl StateDir {
             _ => None,
         };
         // A process that lives may be editing the same file.
-        let places: Vec<_> = iter::once(&target).chain(&source).map(Target::place).collect();
+        let mut places: Vec<_> = iter::once(&target).chain(&source).map(Target::place).collect();
+        if let Action::WriteInPlace { old, .. } = &step.action {
+            // By another name.
+            places.push(Place::of_file(DirId { device: old.device, inode: old.inode }));
+        }
         let _locks = locks.lock(&places).map_err(io::Error::other)?;
         match &step.action {
             Action::Write { old, new, temp } => self.finish_write(&target, old.as_ref(), new, temp, report),

@@ -1,6 +1,8 @@
 //! The library through its public interface, on a real disk.
 
 mod edits;
+#[cfg(unix)]
+mod hard_links;
 mod manager;
 mod metadata;
 mod reads;
