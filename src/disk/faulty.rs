@@ -38,16 +38,23 @@ pub(crate) struct FaultyDisk {
     names: Mutex<Vec<&'static str>>,
     /// It has neither files without names nor exchanges.
     is_plain: bool,
+    /// What somebody else does before the first operation of a name.
+    outsider: Mutex<Option<(&'static str, Box<dyn FnOnce() + Send>)>>,
 }
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), is_plain: false }
+        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), is_plain: false, outsider: Mutex::default() }
     }
 
     /// The same on a file system that can do little.
     pub fn plain(fault: Option<(usize, Fault)>) -> Self {
         Self { is_plain: true, ..Self::new(fault) }
+    }
+
+    /// Lets somebody else do something before the next operation of this name.
+    pub fn before(&self, name: &'static str, act: impl FnOnce() + Send + 'static) {
+        *self.outsider.lock().unwrap() = Some((name, Box::new(act)));
     }
 
     fn refuse_if_plain(&self) -> io::Result<()> {
@@ -61,6 +68,10 @@ impl FaultyDisk {
 
     fn step(&self, name: &'static str) -> io::Result<Option<Fault>> {
         self.names.lock().unwrap().push(name);
+        let outsider = self.outsider.lock().unwrap().take_if(|(before, _)| *before == name);
+        if let Some((_, act)) = outsider {
+            act();
+        }
         let step = self.done.fetch_add(1, SeqCst) + 1;
         match self.fault {
             Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),

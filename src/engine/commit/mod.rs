@@ -12,7 +12,7 @@ mod prepare;
 mod swap;
 mod undo;
 
-use std::{collections::BTreeMap, fs::File, io, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, fs::File, io, iter, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use super::{
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
-    state::{self, BeginError, OldFile, OpenRecord, Record, RecordedPath},
+    state::{self, BeginError, OldFile, OpenRecord, Record, RecordedPath, RecordedRoot},
 };
 use crate::{
     CancelToken,
@@ -274,9 +274,10 @@ impl Engine {
         if one_rename {
             return Ok(None);
         }
-        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready)).collect();
-        let record = Record { origin: mode.origin, steps };
         let failed = |error| IoErrorKind::from_state("record the transaction", error);
+        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready)).collect();
+        let roots = recorded_roots(work).map_err(|error| IoError::new("", failed(error)))?;
+        let record = Record { origin: mode.origin, roots, steps };
         let begun = state.begin(&record, sync).map_err(|error| match error {
             BeginError::NotRecorded(error) => failed(error),
             BeginError::Recorded { cause, not_removed } => IoErrorKind::Unfinished {
@@ -296,16 +297,34 @@ fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
         (Action::Write { new, in_place: true, .. }, Some(old)) => {
             state::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
         }
-        (Action::Write { new, .. }, old) => state::Action::Write { old, new: new.clone(), temp: aside() },
+        (Action::Write { new, .. }, old) => state::Action::Write {
+            old,
+            new: new.clone(),
+            temp: aside(),
+            mode: ready.written.map_or(0o600, |written| written.mode),
+        },
         (Action::MoveFrom { from, file, .. }, overwritten) => state::Action::MoveFrom {
             from: recorded_path(from),
             file: OldFile::new(&file.stat, file.hash),
             overwritten,
+            aside: aside(),
         },
         (Action::Delete, Some(old)) => state::Action::Delete { old, aside: aside() },
         (Action::Delete, None) => unreachable!("only what is there is deleted"),
     };
     state::Step { at: recorded_path(&step.path), action }
+}
+
+/// The roots of all paths, each once.
+fn recorded_roots(work: &[Work]) -> io::Result<Vec<RecordedRoot>> {
+    let mut roots: Vec<RecordedRoot> = Vec::new();
+    for path in work.iter().flat_map(|work| work.step.paths()) {
+        let root = RecordedRoot { path: path.root().real().to_path_buf(), inode: path.root().dir()?.id().inode };
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
 }
 
 pub(super) fn recorded_path(path: &RootedPath) -> RecordedPath {
@@ -320,6 +339,15 @@ impl PlannedStep {
             Action::Delete => true,
             Action::MoveFrom { .. } => self.original.is_none(),
         }
+    }
+
+    /// The paths whose files it touches.
+    fn paths(&self) -> impl Iterator<Item = &RootedPath> {
+        let from = match &self.action {
+            Action::MoveFrom { from, .. } => Some(from),
+            Action::Write { .. } | Action::Delete => None,
+        };
+        iter::once(&self.path).chain(from)
     }
 
     fn old_bytes(&self) -> &[u8] {

@@ -80,13 +80,13 @@ impl Engine {
         match &step.action {
             Action::Write { in_place: true, .. } => ready.warnings.push(Warning::WrittenInPlace),
             Action::Write { new, like, .. } => {
-                self.note_temporaries(&step.path, sync)?;
+                self.note_temporaries(&step.path, &ready.dir, sync)?;
                 self.write_beside(step, new, like, sync, &mut ready)?;
             }
-            Action::Delete => self.note_temporaries(&step.path, sync)?,
+            Action::Delete => self.note_temporaries(&step.path, &ready.dir, sync)?,
             Action::MoveFrom { from, .. } if step.original.is_some() => {
-                self.note_temporaries(from, sync)?;
-                self.note_temporaries(&step.path, sync)?;
+                ready.from.iter().try_for_each(|dir| self.note_temporaries(from, dir, sync))?;
+                self.note_temporaries(&step.path, &ready.dir, sync)?;
             }
             Action::MoveFrom { .. } => {}
         }
@@ -94,10 +94,10 @@ impl Engine {
     }
 
     /// Says in the state directory where a temporary file may stay behind if this process dies.
-    fn note_temporaries(&self, path: &RootedPath, sync: bool) -> Result<(), IoError> {
+    fn note_temporaries(&self, path: &RootedPath, dir: &Dir, sync: bool) -> Result<(), IoError> {
         let Some(state) = &self.state else { return Ok(()) };
         let directory = path.root().real().join(path.parent());
-        let noted = state.note_temporaries(&directory, sync);
+        let noted = state.note_temporaries(&directory, dir.id(), sync);
         noted.map_err(|error| IoError::new("", IoErrorKind::from_state("note where temporary files are", error)))
     }
 

@@ -137,3 +137,17 @@ fn who_is_told_of_a_failure_is_told_that_the_record_stays() {
     scene.restart(None);
     assert_eq!((scene.content("0"), scene.content("new")), (Some(new("0")), Some(new("new"))));
 }
+
+#[test]
+fn a_root_that_is_added_later_is_recovered_before_it_is_used() {
+    let scene = Scene::new(FileSystem::Able);
+    let at = operations().iter().rposition(|name| *name == "exchange").unwrap() + 2;
+    let (dying, _) = scene.engine(Some((at, Fault::Death)));
+    let (living, _) = scene.engine(None);
+    scene.apply(&dying, &EDIT_AND_CREATE, Atomicity::Transaction);
+    drop(dying);
+    assert_eq!((scene.content("0"), scene.content("new")), (Some(new("0")), None));
+    living.add_root(scene.dir.path()).unwrap();
+    assert_eq!(scene.content("new"), Some(new("new")));
+    assert_eq!(living.recovered().finished.len(), 1);
+}

@@ -4,8 +4,10 @@
 //! lock; what nobody holds is taken over by the next start. Where there are no locks (not on Unix), a second process that
 //! starts while another one commits may finish that transaction too.
 
+mod finish;
 mod record;
 mod recovery;
+mod target;
 mod temporaries;
 mod undo_store;
 
@@ -19,7 +21,8 @@ use std::{
 
 use uuid::Uuid;
 
-pub(super) use record::{Action, OldFile, Record, RecordedPath, Step};
+pub(super) use record::{Action, OldFile, Record, RecordedPath, RecordedRoot, Step};
+pub(super) use recovery::Locking;
 pub use recovery::RecoveryReport;
 use temporaries::Temporaries;
 pub use undo_store::UndoLimits;
@@ -27,7 +30,7 @@ pub(super) use undo_store::{Before, UndoEntry, UndoStep, UndoStore};
 
 use super::os_locks::try_lock;
 use crate::{
-    disk::{Dir, Disk, NewFileAccess, stat_file, write_all},
+    disk::{Dir, DirId, Disk, NewFileAccess, stat_file, write_all},
     temp_name::TempNames,
 };
 
@@ -63,7 +66,8 @@ impl StateDir {
     /// Records a transaction. When this returns it is committed: whatever happens, its steps are done, if not by its
     /// owner then by the next start.
     pub fn begin(&self, record: &Record, sync: bool) -> Result<OpenRecord, BeginError> {
-        let new_name = || OsString::from(format!("{}{RECORD}", Uuid::new_v4().simple()));
+        let session = self.temp_names.session();
+        let new_name = || OsString::from(format!("{session}.{}{RECORD}", Uuid::new_v4().simple()));
         let created = create_locked(&*self.disk, &self.transactions, new_name);
         let (file, name) = created.map_err(BeginError::NotRecorded)?;
         let open = self.open_record(file, name, sync);
@@ -83,8 +87,8 @@ impl StateDir {
     }
 
     /// Says where a temporary file may stay behind if this process dies; once for each directory.
-    pub fn note_temporaries(&self, directory: &Path, sync: bool) -> io::Result<()> {
-        self.temporaries.note(directory, sync)
+    pub fn note_temporaries(&self, directory: &Path, id: DirId, sync: bool) -> io::Result<()> {
+        self.temporaries.note(directory, id, sync)
     }
 
     /// Remembers that a temporary file could not be removed, so that the next start tries it.
