@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::{Dir, Disk, NewFileAccess, OsDisk};
+use super::{Dir, Disk, Metadata, NewFileAccess, OsDisk};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -95,9 +95,9 @@ impl Disk for FaultyDisk {
         }
     }
 
-    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
-        self.step("copy_metadata")?;
-        OsDisk.copy_metadata(from, to)
+    fn set_metadata(&self, file: &File, metadata: &Metadata) -> io::Result<Vec<String>> {
+        self.step("set_metadata")?;
+        OsDisk.set_metadata(file, metadata)
     }
 
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -123,15 +122,14 @@ impl Engine {
             ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
         }
         write_all(&*self.disk, &file, new).map_err(failed("write"))?;
-        match like {
-            Like::New => {}
-            Like::Mode(mode) => self.disk.set_mode(&file, *mode).map_err(failed("set the mode"))?,
-            Like::File(path) => {
-                let lost = self.copy_metadata(path, &file).map_err(failed("copy the metadata"))?;
-                if !lost.is_empty() {
-                    ready.warnings.push(Warning::MetadataNotPreserved(lost));
-                }
-            }
+        let lost = match like {
+            Like::New => Ok(Vec::new()),
+            Like::File(path) => path.open().and_then(|from| self.disk.copy_metadata(&from, &file)),
+            Like::Gone(metadata) => self.disk.set_metadata(&file, metadata),
+        };
+        let lost = lost.map_err(failed("set the metadata"))?;
+        if !lost.is_empty() {
+            ready.warnings.push(Warning::MetadataNotPreserved(lost));
         }
         if sync {
             self.disk.sync_file(&file).map_err(failed("sync"))?;
@@ -142,10 +140,6 @@ impl Engine {
             ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
         }
         Ok(())
-    }
-
-    fn copy_metadata(&self, from: &RootedPath, to: &File) -> io::Result<Vec<String>> {
-        self.disk.copy_metadata(&from.open()?, to)
     }
 
     /// Fails if a target is seen not to be the file any more that was read, so that nothing has to be taken back. Each
