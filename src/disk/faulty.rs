@@ -36,22 +36,18 @@ pub(crate) struct FaultyDisk {
     /// The operation that fails, counted from 1, and how.
     fault: Option<(usize, Fault)>,
     names: Mutex<Vec<&'static str>>,
-    /// It has neither files without names nor exchanges.
-    is_plain: bool,
+    /// The operations that the file system or the system does not know.
+    unsupported: &'static [&'static str],
 }
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), is_plain: false }
+        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), unsupported: &[] }
     }
 
-    /// The same on a file system that can do little.
-    pub fn plain(fault: Option<(usize, Fault)>) -> Self {
-        Self { is_plain: true, ..Self::new(fault) }
-    }
-
-    fn refuse_if_plain(&self) -> io::Result<()> {
-        if self.is_plain { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    /// The same where some operations do not exist.
+    pub fn without(unsupported: &'static [&'static str], fault: Option<(usize, Fault)>) -> Self {
+        Self { unsupported, ..Self::new(fault) }
     }
 
     /// The names of the operations so far.
@@ -60,6 +56,9 @@ impl FaultyDisk {
     }
 
     fn step(&self, name: &'static str) -> io::Result<Option<Fault>> {
+        if self.unsupported.contains(&name) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.names.lock().unwrap().push(name);
         let step = self.done.fetch_add(1, SeqCst) + 1;
         match self.fault {
@@ -78,7 +77,6 @@ impl Disk for FaultyDisk {
     }
 
     fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File> {
-        self.refuse_if_plain()?;
         self.step("create_unnamed")?;
         OsDisk.create_unnamed(dir, access)
     }
@@ -121,9 +119,13 @@ impl Disk for FaultyDisk {
     }
 
     fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()> {
-        self.refuse_if_plain()?;
         self.step("exchange")?;
         OsDisk.exchange(one, other)
+    }
+
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()> {
+        self.step("link")?;
+        OsDisk.link(dir, name, second)
     }
 
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {

@@ -28,7 +28,8 @@ pub(crate) trait Disk: Send + Sync {
     /// Makes a new, empty file that has no name yet, so that nothing stays behind if it never gets one; fails with
     /// [`io::ErrorKind::Unsupported`] where there is no such thing.
     fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File>;
-    /// Gives a name to a file that has none; fails if the name is taken.
+    /// Gives a name to a file that has none; fails if the name is taken, and with [`io::ErrorKind::Unsupported`] where the
+    /// system lacks what it needs for that.
     fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()>;
     /// Writes some of the bytes and says how many.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize>;
@@ -47,6 +48,9 @@ pub(crate) trait Disk: Send + Sync {
     /// Lets two names that exist change places in one step; fails with [`io::ErrorKind::Unsupported`] where that is
     /// impossible.
     fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()>;
+    /// Gives a file of a directory a second name; fails if the name is taken, and with [`io::ErrorKind::Unsupported`] where
+    /// files have one name only.
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()>;
     /// Renames within one file system; fails if the new name is taken.
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()>;
     fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;

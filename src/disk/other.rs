@@ -205,6 +205,10 @@ impl Disk for OsDisk {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()> {
+        fs::hard_link(dir.path.join(name), dir.path.join(second))
+    }
+
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
         let from = from.0.path.join(from.1);
         fs::hard_link(&from, to.0.path.join(to.1))?;

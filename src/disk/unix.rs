@@ -275,7 +275,11 @@ impl Disk for OsDisk {
         use std::os::fd::AsRawFd;
         // By the descriptor itself it would need a capability.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW)?)
+        match fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW) {
+            // Where `/proc` is missing, is not Linux's own, or must not be used like this.
+            Err(Errno::NOENT | Errno::XDEV | Errno::PERM) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -340,6 +344,13 @@ impl Disk for OsDisk {
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]
     fn exchange(&self, _: (&Dir, &OsStr), _: (&Dir, &OsStr)) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()> {
+        match fs::linkat(&dir.fd, name, &dir.fd, second, AtFlags::empty()) {
+            Err(Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
     }
 
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
