@@ -52,6 +52,23 @@ enum FileSystem {
     Able,
     /// Without exchanges and files that have no name.
     Plain,
+    /// Without second names of files too.
+    Plainest,
+    /// Files that have no name cannot be given one.
+    WithoutProc,
+}
+
+impl FileSystem {
+    const ALL: [Self; 4] = [Self::Able, Self::Plain, Self::Plainest, Self::WithoutProc];
+
+    fn unsupported(self) -> &'static [&'static str] {
+        match self {
+            Self::Able => &[],
+            Self::Plain => &["create_unnamed", "exchange"],
+            Self::Plainest => &["create_unnamed", "exchange", "link"],
+            Self::WithoutProc => &["name"],
+        }
+    }
 }
 
 fn old(name: &str) -> String {
@@ -77,10 +94,7 @@ impl Scene {
     }
 
     fn engine_seen_by(&self, observer: Arc<dyn Observer>, fault: Option<(usize, Fault)>) -> (Engine, Arc<FaultyDisk>) {
-        let disk = Arc::new(match self.file_system {
-            FileSystem::Able => FaultyDisk::new(fault),
-            FileSystem::Plain => FaultyDisk::plain(fault),
-        });
+        let disk = Arc::new(FaultyDisk::without(self.file_system.unsupported(), fault));
         let engine = Engine::new(EngineConfig {
             symlink_policy: SymlinkPolicy::default(),
             // One thread, so that the operations come in the same order each time.
@@ -304,7 +318,7 @@ fn run_on(file_system: FileSystem, scenario: &Scenario, atomicity: Atomicity, fa
 
 #[test]
 fn whatever_fails_every_file_is_wholly_old_or_new_and_the_answer_is_true() {
-    for file_system in [FileSystem::Able, FileSystem::Plain] {
+    for file_system in FileSystem::ALL {
         for scenario in &SCENARIOS {
             let run = |fault| run_on(file_system, scenario, Atomicity::Transaction, fault);
             let name = format!("{} on {file_system:?}", scenario.name);

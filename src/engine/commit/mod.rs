@@ -184,18 +184,27 @@ impl Engine {
         let torn = matches!(error.kind, IoErrorKind::Unfinished { recorded: true, .. });
         let mut staying = put.len();
         let mut not_taken_back = None;
+        let mut kept = Vec::new();
         while staying > 0 && !torn && not_taken_back.is_none() {
             let (step, ready, how) = (&work[staying - 1].step, &mut ready[staying - 1], put[staying - 1]);
             match self.take_back_step(step, ready, how) {
-                Ok(()) => staying -= 1,
+                Ok(name) => {
+                    staying -= 1;
+                    kept.extend(name);
+                }
                 Err(error) => not_taken_back = Some(error.to_string()),
             }
         }
+        let error = name_kept(error, kept);
         if !torn && not_taken_back.is_none() {
             if sync {
-                // A power cut must not bring back a part of what was taken back; more than trying is not possible.
-                let dirs: Vec<_> = ready[..put.len()].iter().map(|ready| (ready.dirs().to_vec(), Vec::new())).collect();
-                self.sync_dirs(&dirs);
+                // A power cut must not bring back a part of what was taken back; more than trying is not possible. The
+                // failed step may have been taken back too.
+                let dirs: Vec<_> =
+                    ready[..=put.len()].iter().map(|ready| (ready.dirs().to_vec(), Vec::new())).collect();
+                for (_, error) in self.sync_dirs(&dirs) {
+                    tracing::error!(%error, "after a power cut, a part of what was taken back may be there again");
+                }
             }
             if let Some(Err(error)) = record.map(OpenRecord::finish) {
                 tracing::error!(%error, "the record of a transaction that was taken back could not be removed");
@@ -371,6 +380,21 @@ impl Action {
             Self::MoveFrom { .. } => "renamed",
         }
     }
+}
+
+/// Names in the error what had to be kept beside the files.
+fn name_kept(error: IoError, mut kept: Vec<String>) -> IoError {
+    if kept.is_empty() {
+        return error;
+    }
+    let cause = match error.kind {
+        IoErrorKind::KeptBeside { cause, kept: of_failed } => {
+            kept.push(of_failed);
+            cause
+        }
+        kind => kind.to_string(),
+    };
+    IoError { kind: IoErrorKind::KeptBeside { cause, kept: kept.join(", ") }, ..error }
 }
 
 fn weaker(one: Durability, other: Durability) -> Durability {

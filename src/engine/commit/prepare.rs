@@ -101,7 +101,8 @@ impl Engine {
         noted.map_err(|error| IoError::new("", IoErrorKind::from_state("note where temporary files are", error)))
     }
 
-    /// Writes the new content beside its target, with the metadata that it is to have.
+    /// Writes the new content beside its target, with the metadata that it is to have; where that is possible to a file
+    /// that has no name until it is complete.
     fn write_beside(
         &self,
         step: &PlannedStep,
@@ -112,45 +113,61 @@ impl Engine {
     ) -> Result<(), IoError> {
         let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
         let access = if matches!(like, Like::New) { NewFileAccess::Default } else { NewFileAccess::Private };
-        let (file, first_name) = match self.disk.create_unnamed(&ready.dir, access) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                let name = self.temp_names.next(None);
-                let file = self.disk.create(&ready.dir, &name, access).map_err(failed("create a temporary file"))?;
-                ready.surplus = Some((ready.dir.clone(), name.clone()));
-                (file, Some(name))
-            }
-            file => (file.map_err(failed("create a temporary file"))?, None),
-        };
-        write_all(&*self.disk, &file, new).map_err(failed("write"))?;
-        match like {
-            Like::New => {}
-            Like::Mode(mode) => self.disk.set_mode(&file, *mode).map_err(failed("set the mode"))?,
-            Like::File(path) => {
-                let lost = self.copy_metadata(path, &file).map_err(failed("copy the metadata"))?;
-                if !lost.is_empty() {
-                    ready.warnings.push(Warning::MetadataNotPreserved(lost));
-                }
+        let unnamed = self.disk.create_unnamed(&ready.dir, access);
+        if let Some(file) = supported(unnamed).map_err(failed("create a temporary file"))? {
+            self.fill(step, &file, (new, like), sync, ready)?;
+            let named = self.disk.name(&file, &ready.dir, &ready.name);
+            if supported(named).map_err(failed("name the temporary file"))?.is_some() {
+                ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+                return Ok(());
             }
         }
-        if sync {
-            self.disk.sync_file(&file).map_err(failed("sync"))?;
-        }
-        let written = stat_file(&file).map_err(failed("look at"))?;
-        ready.written = Some(written);
-        // Only now it is known which file is to have this name.
-        ready.name = self.temp_names.next(iter::once(&written).chain(step.original.as_ref().map(|old| &old.stat)));
-        let name = (&*ready.dir, &*ready.name);
-        match &first_name {
-            Some(first_name) => self.disk.rename_new((&ready.dir, first_name), name),
-            None => self.disk.name(&file, name.0, name.1),
-        }
-        .map_err(failed("name the temporary file"))?;
+        let first_name = self.temp_names.next(None);
+        let file = self.disk.create(&ready.dir, &first_name, access).map_err(failed("create a temporary file"))?;
+        ready.surplus = Some((ready.dir.clone(), first_name.clone()));
+        self.fill(step, &file, (new, like), sync, ready)?;
+        let renamed = self.disk.rename_new((&ready.dir, &first_name), (&ready.dir, &ready.name));
+        renamed.map_err(failed("rename the temporary file"))?;
         ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
         Ok(())
     }
 
-    fn copy_metadata(&self, from: &RootedPath, to: &File) -> io::Result<Vec<String>> {
-        self.disk.copy_metadata(&from.open()?, to)
+    fn fill(
+        &self,
+        step: &PlannedStep,
+        file: &File,
+        (new, like): (&[u8], &Like),
+        sync: bool,
+        ready: &mut Ready,
+    ) -> Result<(), IoError> {
+        let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
+        write_all(&*self.disk, file, new).map_err(failed("write"))?;
+        let lost = match like {
+            Like::New => Ok(Vec::new()),
+            Like::File(path) => path.open().and_then(|from| self.disk.copy_metadata(&from, file)),
+            Like::Gone(metadata) => self.disk.set_metadata(file, metadata),
+        };
+        let lost = lost.map_err(failed("set the metadata"))?;
+        if sync {
+            self.disk.sync_file(file).map_err(failed("sync"))?;
+        }
+        let written = stat_file(file).map_err(failed("look at"))?;
+        ready.written = Some(written);
+        // Only now it is known which file is to have this name.
+        ready.name = self.temp_names.next(iter::once(&written).chain(step.original.as_ref().map(|old| &old.stat)));
+        ready.warnings = if lost.is_empty() { Vec::new() } else { vec![Warning::MetadataNotPreserved(lost)] };
+        Ok(())
+    }
+
+    pub(super) fn remove_temporary(&self, dir: &Dir, name: &OsStr) {
+        // Once more for a failure that passes; what then stays is removed at the next start.
+        match self.disk.remove(dir, name).or_else(|_| self.disk.remove(dir, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(?name, %error, "could not remove a temporary file, the next start does");
+                self.state.iter().for_each(StateDir::left_behind);
+            }
+            _ => {}
+        }
     }
 
     /// Fails if a target is seen not to be the file any more that was read, so that nothing has to be taken back. Each
@@ -234,16 +251,16 @@ impl Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
-            // Once more for a failure that passes; what then stays is removed at the next start.
-            let disk = &self.engine.disk;
-            match disk.remove(&dir, &name).or_else(|_| disk.remove(&dir, &name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(?name, %error, "could not remove a temporary file, the next start does");
-                    self.engine.state.iter().for_each(StateDir::left_behind);
-                }
-                _ => {}
-            }
+            self.engine.remove_temporary(&dir, &name);
         }
+    }
+}
+
+/// `None` where the system cannot do it at all.
+pub(super) fn supported<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        result => result.map(Some),
     }
 }
 

@@ -4,9 +4,9 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::prepare::{Ctime, Ready, check_same};
+use super::prepare::{Ctime, Ready, check_same, supported};
 use crate::{
-    disk::{Dir, stat_file},
+    disk::{Dir, FileStat, stat_file},
     engine::{
         Engine,
         file::hash_open_file,
@@ -25,7 +25,7 @@ use crate::{
 pub(super) enum Put {
     /// New and old content have changed places.
     Exchanged,
-    /// The old content is gone.
+    /// The old content is gone, where the file system has neither exchanges nor second names.
     Replaced,
     /// There was nothing before.
     Named,
@@ -68,18 +68,22 @@ impl Engine {
         result
     }
 
-    pub(super) fn take_back_step(&self, step: &PlannedStep, ready: &mut Ready, how: Put) -> io::Result<()> {
-        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
+    /// Takes a step back; returns where it has kept what somebody has written meanwhile, if anything.
+    pub(super) fn take_back_step(&self, step: &PlannedStep, ready: &mut Ready, how: Put) -> io::Result<Option<String>> {
+        let (dir, name) = (ready.dir.clone(), ready.name.clone());
+        let (here, aside) = ((&*dir, step.path.name()), (&*dir, name.as_os_str()));
+        let mut kept = None;
         match (how, &step.action) {
             (Put::Exchanged, _) => {
-                self.disk.exchange(here, aside)?;
-                self.keep_foreign(step, ready);
+                let written = ready.written.ok_or(io::ErrorKind::InvalidInput)?;
+                self.exchange(step, ready, &written)?;
+                kept = self.keep_foreign(step, ready);
             }
             (Put::Replaced, _) => return Err(io::ErrorKind::Unsupported.into()),
             (Put::Named, _) => {
                 self.disk.rename_new(here, aside)?;
-                ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-                self.keep_foreign(step, ready);
+                ready.surplus = Some((dir.clone(), name.clone()));
+                kept = self.keep_foreign(step, ready);
             }
             (Put::SetAside, _) => {
                 self.disk.rename_new(aside, here)?;
@@ -111,27 +115,43 @@ impl Engine {
             }
         }
         self.withdraw(step);
-        Ok(())
+        Ok(kept)
     }
 
     /// Lets the new content take the place of the old one and looks at what has come out.
     fn put_over(&self, step: &PlannedStep, original: &Original, ready: &mut Ready) -> Result<Put, IoError> {
-        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
-        match self.disk.exchange(aside, here) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
-                self.disk.replace(&ready.dir, &ready.name, step.path.name()).map_err(|error| failed(step, error))?;
-                ready.surplus = None;
-                return Ok(Put::Replaced);
-            }
-            result => result.map_err(|error| failed(step, error))?,
+        let exchanged = supported(self.exchange(step, ready, &original.stat));
+        if exchanged.map_err(|error| failed(step, error))?.is_none() {
+            self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
+            self.disk.replace(&ready.dir, &ready.name, step.path.name()).map_err(|error| failed(step, error))?;
+            ready.surplus = None;
+            return Ok(Put::Replaced);
         }
+        let written = ready.written.unwrap_or(original.stat);
         match self.check_same(original, &ready.dir, &ready.name, &step.path, Ctime::Renamed) {
             Ok(()) => Ok(Put::Exchanged),
-            Err(error) => Err(self.give_back(step, ready, error, |engine, ready| {
-                engine.disk.exchange((&ready.dir, step.path.name()), (&ready.dir, &ready.name))
-            })),
+            Err(error) => {
+                Err(self.give_back(step, ready, error, |engine, ready| engine.exchange(step, ready, &written)))
+            }
         }
+    }
+
+    /// Lets the file at a step's path, which is this one by its stat data, and the one beside it change places.
+    fn exchange(&self, step: &PlannedStep, ready: &mut Ready, at_path: &FileStat) -> io::Result<()> {
+        let (dir, here) = (ready.dir.clone(), step.path.name());
+        if supported(self.disk.exchange((&dir, here), (&dir, &ready.name)))?.is_some() {
+            return Ok(());
+        }
+        // Where that is impossible, what is here gets a second name before it loses this one.
+        let second = self.temp_names.next(Some(at_path));
+        self.disk.link(&dir, here, &second)?;
+        if let Err(error) = self.disk.replace(&dir, &ready.name, here) {
+            self.remove_temporary(&dir, &second);
+            return Err(error);
+        }
+        ready.surplus = Some((dir, second.clone()));
+        ready.name = second;
+        Ok(())
     }
 
     fn set_aside(&self, step: &PlannedStep, original: &Original, ready: &mut Ready) -> Result<Put, IoError> {
@@ -218,7 +238,7 @@ impl Engine {
         step: &PlannedStep,
         ready: &mut Ready,
         error: IoError,
-        back: impl Fn(&Self, &Ready) -> io::Result<()>,
+        back: impl FnOnce(&Self, &mut Ready) -> io::Result<()>,
     ) -> IoError {
         let Err(not_taken_back) = back(self, ready) else {
             let Some(kept) = self.keep_foreign(step, ready) else { return error };
@@ -237,7 +257,7 @@ impl Engine {
         IoError::new(step.path.relative(), kind)
     }
 
-    /// Keeps a new content that was taken back if somebody has written to it while it was in place, and returns its name.
+    /// Keeps a new content that was taken back if somebody has written to it while it was in place, and returns where.
     fn keep_foreign(&self, step: &PlannedStep, ready: &mut Ready) -> Option<String> {
         let written = ready.written?;
         let now = ready.dir.stat(&ready.name).ok()?;
@@ -261,7 +281,7 @@ impl Engine {
             Ok(()) => &kept,
         };
         tracing::error!(path = %step.path.absolute().display(), ?kept, "a change from outside is kept beside the file");
-        Some(kept.to_string_lossy().into_owned())
+        Some(step.path.relative().with_file_name(kept).to_string_lossy().into_owned())
     }
 
     /// Writes over the old content; if that fails, the old content is written back. What is compared is what is written

@@ -88,3 +88,50 @@ fn all_names_of_a_file_have_one_lock_in_common() {
     assert_eq!(one.iter().filter(|place| other.contains(place)).count(), 1, "{one:?}, {other:?}");
     assert_eq!(places("0").len(), 1);
 }
+
+#[test]
+fn a_transaction_is_taken_back_whole_when_a_file_was_changed_meanwhile() {
+    for file_system in [FileSystem::Able, FileSystem::Plain] {
+        let scene = Scene::new(file_system);
+        let spoiled = scene.path("1");
+        let changes = vec![scene.edit("0"), scene.edit("1"), scene.edit("2")];
+        let (outcome, _) = apply_with_outsider(&scene, changes, "1", move || {
+            fs::write(&spoiled, "from outside").unwrap();
+        });
+        assert!(matches!(error_of(&outcome), IoErrorKind::ContentMismatch { .. }), "{file_system:?}: {outcome:?}");
+        assert_eq!(scene.content("0"), Some(old("0")), "{file_system:?}");
+        assert_eq!(scene.content("1").as_deref(), Some("from outside"), "{file_system:?}");
+        assert_eq!(scene.content("2"), Some(old("2")), "{file_system:?}");
+        assert_eq!(scene.left_in_state(), Vec::<String>::new(), "{file_system:?}");
+        assert_eq!(scene.tree(), without_temporaries(scene.tree()), "{file_system:?}");
+    }
+}
+
+#[test]
+fn what_somebody_wrote_to_a_new_content_before_it_was_taken_back_is_kept() {
+    for file_system in [FileSystem::Able, FileSystem::Plain] {
+        let scene = Scene::new(file_system);
+        let (written, spoiled) = (scene.path("0"), scene.path("1"));
+        let (outcome, _) = apply_with_outsider(&scene, vec![scene.edit("0"), scene.edit("1")], "1", move || {
+            fs::write(&written, "written after us").unwrap();
+            fs::write(&spoiled, "from outside").unwrap();
+        });
+        assert_eq!(scene.content("0"), Some(old("0")), "{file_system:?}");
+        let IoErrorKind::KeptBeside { kept, .. } = error_of(&outcome) else { panic!("{file_system:?}: {outcome:?}") };
+        assert_eq!(scene.content(kept).as_deref(), Some("written after us"), "{file_system:?}");
+    }
+}
+
+#[test]
+fn a_file_that_was_given_back_is_synced() {
+    let scene = Scene::new(FileSystem::Able);
+    let spoiled = scene.path("0");
+    let (outcome, disk) = apply_with_outsider(&scene, vec![scene.edit("0")], "0", move || {
+        fs::write(&spoiled, "from outside").unwrap();
+    });
+    assert!(!outcome.applied);
+    let names = disk.names();
+    let given_back = names.iter().rposition(|name| *name == "exchange");
+    let synced = names.iter().rposition(|name| *name == "sync_dir");
+    assert!(given_back.is_some() && synced > given_back, "{names:?}");
+}

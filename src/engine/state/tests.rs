@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     disk::{
-        Dir, DirId, OsDisk,
+        Dir, DirId, Metadata, OsDisk,
         faulty::{Fault, FaultyDisk},
     },
     encoding::{DecodeError, Decoder, Encoder, Kind},
@@ -82,8 +82,13 @@ fn every_action() -> Record {
     Record { origin: Uuid::from_u128(5), roots: vec![RecordedRoot { path: "/r".into(), inode: 3 }], steps }
 }
 
+fn metadata() -> Metadata {
+    let attributes = vec![(c"user.note".into(), Some(b"kept".to_vec())), (c"user.unreadable".into(), None)];
+    Metadata { mode: 0o4755, owner: 1, group: u32::MAX, attributes }
+}
+
 fn every_undo_step() -> UndoEntry {
-    let before = || Some(Before { bytes: b"before".to_vec(), mode: 0o100_640 });
+    let before = || Some(Before { bytes: b"before".to_vec(), metadata: Some(metadata()) });
     UndoEntry {
         origin: Uuid::from_u128(6),
         steps: vec![
@@ -444,7 +449,7 @@ fn undo_entries_are_found_until_room_or_time_is_up() {
         steps: vec![UndoStep::Restore {
             at: at("a"),
             left: None,
-            before: Some(Before { bytes: vec![0; bytes], mode: 0o644 }),
+            before: Some(Before { bytes: vec![0; bytes], metadata: None }),
         }],
     };
     let file = |origin: u128| scene.state().join(format!("undo/{}.undo", Uuid::from_u128(origin).simple()));
