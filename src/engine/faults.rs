@@ -6,7 +6,7 @@ mod syncs;
 mod undo;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     path::Path,
     sync::{Arc, atomic::Ordering::SeqCst},
@@ -393,11 +393,18 @@ fn what_fails_in_a_recovery_is_done_by_the_next() {
     for scenario in &SCENARIOS {
         let clean = run(scenario, Atomicity::Transaction, None);
         let after = clean.scene.tree();
+        let mut met = HashSet::new();
         for at in 1..=clean.operations {
             let crashed = || run(scenario, Atomicity::Transaction, Some((at, Fault::Death)));
             let recovered = crashed();
-            let (_, operations) = recovered.scene.restart(None);
-            for second in 1..=operations {
+            let (engine, disk) = recovered.scene.engine(None);
+            drop(engine);
+            let operations = disk.names();
+            // A crash that leaves the same work as the one before is met already.
+            if !met.insert(operations.clone()) {
+                continue;
+            }
+            for second in 1..=operations.len() {
                 for fault in [Fault::Error(io::ErrorKind::StorageFull), Fault::ShortWrite, Fault::Death] {
                     let case = format!("{}, dead at {at}, recovery at {second}: {fault:?}", scenario.name);
                     let run = crashed();

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     CancelToken,
-    disk::Dir,
+    disk::{Dir, metadata_of},
     error::{IoError, IoErrorKind, Warning},
     roots::{Place, Resolver, RootedPath},
 };
@@ -284,7 +284,8 @@ impl Engine {
             return Ok(None);
         }
         let failed = |error| IoErrorKind::from_state("record the transaction", error);
-        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready)).collect();
+        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready));
+        let steps = steps.collect::<io::Result<_>>().map_err(|error| IoError::new("", failed(error)))?;
         let roots = recorded_roots(work).map_err(|error| IoError::new("", failed(error)))?;
         let record = Record { origin: mode.origin, roots, steps };
         let begun = state.begin(&record, sync).map_err(|error| match error {
@@ -299,7 +300,7 @@ impl Engine {
     }
 }
 
-fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
+fn recorded_step(step: &PlannedStep, ready: &Ready) -> io::Result<state::Step> {
     let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
     let aside = || ready.name.clone();
     let action = match (&step.action, old) {
@@ -310,7 +311,7 @@ fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
             old,
             new: new.clone(),
             temp: aside(),
-            mode: ready.written.map_or(0o600, |written| written.mode),
+            metadata: metadata_of(&ready.dir.open_file(&ready.name)?)?,
         },
         (Action::MoveFrom { from, file, .. }, overwritten) => state::Action::MoveFrom {
             from: recorded_path(from),
@@ -321,7 +322,7 @@ fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
         (Action::Delete, Some(old)) => state::Action::Delete { old, aside: aside() },
         (Action::Delete, None) => unreachable!("only what is there is deleted"),
     };
-    state::Step { at: recorded_path(&step.path), action }
+    Ok(state::Step { at: recorded_path(&step.path), action })
 }
 
 /// The roots of all paths, each once.

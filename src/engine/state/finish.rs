@@ -5,7 +5,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     io, iter,
     path::{Component, Path},
     sync::Arc,
@@ -17,7 +16,7 @@ use super::{
     target::{Target, is_gone, read},
 };
 use crate::{
-    disk::{Dir, DirId, FileStat, NewFileAccess, stat_file, write_all},
+    disk::{Dir, DirId, FileStat, Metadata, NewFileAccess, stat_file, write_all},
     engine::in_place::overwrite,
     roots::Place,
     temp_name::{is_foreign, kept_name},
@@ -60,8 +59,8 @@ impl StateDir {
         }
         let _locks = locking.lock(&places)?;
         let end = match &step.action {
-            Action::Write { old, new, temp, mode } => {
-                self.finish_write(&target, old.as_ref(), (new, *mode), temp, report)
+            Action::Write { old, new, temp, metadata } => {
+                self.finish_write(&target, old.as_ref(), (new, metadata), temp, report)
             }
             Action::WriteInPlace { old, old_content, new } => self.finish_in_place(&target, old, old_content, new),
             Action::Delete { old, aside } => self.finish_delete(&target, old, aside, report),
@@ -76,7 +75,7 @@ impl StateDir {
         &self,
         target: &Target,
         old: Option<&OldFile>,
-        (new, mode): (&[u8], u32),
+        (new, metadata): (&[u8], &Metadata),
         temp: &OsStr,
         report: &mut RecoveryReport,
     ) -> io::Result<End> {
@@ -94,7 +93,7 @@ impl StateDir {
             }
             return Ok(End::changed());
         }
-        let ready = if is_ready { temp.to_owned() } else { self.write_beside(target, now.as_ref(), new, mode)? };
+        let ready = if is_ready { temp.to_owned() } else { self.write_beside(target, now.as_ref(), (new, metadata))? };
         self.sync(target, &ready)?;
         let is_put = match old {
             Some(old) => self.put_over(target, &ready, old)?,
@@ -122,39 +121,28 @@ impl StateDir {
     }
 
     /// Writes the content once more, for a target whose temporary file did not survive.
-    fn write_beside(&self, target: &Target, now: Option<&FileStat>, new: &[u8], mode: u32) -> io::Result<OsString> {
+    fn write_beside(
+        &self,
+        target: &Target,
+        now: Option<&FileStat>,
+        (new, metadata): (&[u8], &Metadata),
+    ) -> io::Result<OsString> {
         self.note_temporaries(target.directory(), target.dir.id(), true)?;
         let first_name = self.temp_names.next(None);
         let file = self.disk.create(&target.dir, &first_name, NewFileAccess::Private)?;
-        let written = self.fill(target, &file, now, new, mode).and_then(|written| {
-            let name = self.temp_names.next(iter::once(&written).chain(now));
-            self.disk.rename_new((&target.dir, &first_name), (&target.dir, &name)).map(|()| name)
-        });
-        written.or_else(|error| {
-            self.disk.remove(&target.dir, &first_name)?;
-            Err(error)
-        })
-    }
-
-    fn fill(
-        &self,
-        target: &Target,
-        file: &File,
-        now: Option<&FileStat>,
-        new: &[u8],
-        mode: u32,
-    ) -> io::Result<FileStat> {
-        write_all(&*self.disk, file, new)?;
-        if now.is_some() {
-            let lost = self.disk.copy_metadata(&target.dir.open_file(target.name)?, file)?;
+        let filled = write_all(&*self.disk, &file, new).and_then(|()| self.disk.set_metadata(&file, metadata));
+        let named = filled.and_then(|lost| {
             if !lost.is_empty() {
                 tracing::warn!(name = ?target.name, ?lost, "metadata could not be preserved");
             }
-        }
-        // A set-id bit is no use to another owner.
-        let allowed = stat_file(file)?.mode | 0o1777;
-        self.disk.set_mode(file, mode & allowed & 0o7777)?;
-        stat_file(file)
+            let written = stat_file(&file)?;
+            let name = self.temp_names.next(iter::once(&written).chain(now));
+            self.disk.rename_new((&target.dir, &first_name), (&target.dir, &name)).map(|()| name)
+        });
+        named.or_else(|error| {
+            self.disk.remove(&target.dir, &first_name)?;
+            Err(error)
+        })
     }
 
     fn finish_in_place(&self, target: &Target, old: &OldFile, old_content: &[u8], new: &[u8]) -> io::Result<End> {

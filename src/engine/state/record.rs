@@ -8,8 +8,9 @@ use std::{
 
 use uuid::Uuid;
 
+use super::undo_store::{decode_metadata, encode_metadata};
 use crate::{
-    disk::FileStat,
+    disk::{FileStat, Metadata},
     encoding::{DecodeError, Decoder, Encoder, Kind},
     hash::ContentHash,
 };
@@ -56,8 +57,8 @@ pub(crate) enum Action {
         /// Name in the same directory where the new content stands ready with its metadata; after the exchange the old
         /// content has this name.
         temp: OsString,
-        /// Mode of the new content.
-        mode: u32,
+        /// What the file has beside its content.
+        metadata: Metadata,
     },
     /// A new content is written over the old one in the same inode, to keep its links.
     WriteInPlace { old: OldFile, old_content: Vec<u8>, new: Vec<u8> },
@@ -153,12 +154,12 @@ impl Action {
 
     fn encode(&self, to: &mut Encoder) {
         match self {
-            Self::Write { old, new, temp, mode } => {
+            Self::Write { old, new, temp, metadata } => {
                 to.tag(0);
                 to.optional(old.as_ref(), |to, old| old.encode(to));
                 to.bytes(new);
                 to.name(temp);
-                to.number((*mode).into());
+                encode_metadata(to, metadata);
             }
             Self::WriteInPlace { old, old_content, new } => {
                 to.tag(1);
@@ -187,7 +188,7 @@ impl Action {
                 old: from.optional(OldFile::decode)?,
                 new: from.bytes()?.to_vec(),
                 temp: from.name()?,
-                mode: from.mode()?,
+                metadata: decode_metadata(from)?,
             },
             1 => Self::WriteInPlace {
                 old: OldFile::decode(from)?,

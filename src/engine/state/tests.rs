@@ -20,6 +20,7 @@ use crate::{
     disk::{
         Dir, DirId, Metadata, OsDisk,
         faulty::{Fault, FaultyDisk},
+        metadata_of,
     },
     encoding::{DecodeError, Decoder, Encoder, Kind},
     engine::{LockingPolicy, locks::FileLocks, os_locks::OsLocks},
@@ -61,12 +62,12 @@ fn old_file(seconds: i64) -> OldFile {
 
 fn every_action() -> Record {
     let steps = [
-        Action::Write { old: None, new: b"new".to_vec(), temp: ".t".into(), mode: 0o600 },
+        Action::Write { old: None, new: b"new".to_vec(), temp: ".t".into(), metadata: metadata() },
         Action::Write {
             old: Some(old_file(-5)),
             new: Vec::new(),
             temp: OsStr::from_bytes(b"\xff").into(),
-            mode: u32::MAX,
+            metadata: Metadata { attributes: Vec::new(), ..metadata() },
         },
         Action::WriteInPlace { old: old_file(0), old_content: b"old".to_vec(), new: b"newer".to_vec() },
         Action::Delete { old: old_file(1 << 40), aside: ".a".into() },
@@ -159,7 +160,7 @@ fn a_path_that_leads_out_of_its_root_is_not_accepted() {
     for relative in ["../x", "a/../../x", "/x", ""] {
         let step = Step {
             at: at(relative),
-            action: Action::Write { old: None, new: Vec::new(), temp: ".t".into(), mode: 0o600 },
+            action: Action::Write { old: None, new: Vec::new(), temp: ".t".into(), metadata: metadata() },
         };
         let record = Record { origin: Uuid::nil(), roots: Vec::new(), steps: vec![step] };
         assert_eq!(Record::decode(&record.encode()), Err(DecodeError::Torn), "{relative:?}");
@@ -197,11 +198,16 @@ impl Scene {
         self.dir.path().join("state")
     }
 
+    /// Those of `a` with another mode.
+    fn metadata(&self, mode: u32) -> Metadata {
+        Metadata { mode, ..metadata_of(&fs::File::open(self.root().join("a")).unwrap()).unwrap() }
+    }
+
     /// The record of a transaction that writes `new` to `a`.
     fn record(&self) -> Record {
         let stat = Dir::open_absolute(&self.root()).unwrap().stat("a".as_ref()).unwrap();
         let old = Some(OldFile::new(&stat, ContentHash::of(b"old")));
-        let action = Action::Write { old, new: b"new".to_vec(), temp: ".none".into(), mode: 0o100_644 };
+        let action = Action::Write { old, new: b"new".to_vec(), temp: ".none".into(), metadata: self.metadata(0o644) };
         let at = RecordedPath { root: self.root(), relative: "a".into() };
         let roots = vec![RecordedRoot { path: self.root(), inode: self.root_id().inode }];
         Record { origin: Uuid::from_u128(7), roots, steps: vec![Step { at, action }] }

@@ -221,7 +221,7 @@ impl Before {
     }
 }
 
-fn encode_metadata(to: &mut Encoder, metadata: &Metadata) {
+pub(super) fn encode_metadata(to: &mut Encoder, metadata: &Metadata) {
     let Metadata { mode, owner, group, attributes } = metadata;
     for number in [mode, owner, group] {
         to.number((*number).into());
@@ -233,7 +233,7 @@ fn encode_metadata(to: &mut Encoder, metadata: &Metadata) {
     }
 }
 
-fn decode_metadata(from: &mut Decoder) -> Result<Metadata, DecodeError> {
+pub(super) fn decode_metadata(from: &mut Decoder) -> Result<Metadata, DecodeError> {
     let mut number = || u32::try_from(from.number()?).map_err(|_| DecodeError::Torn);
     let (mode, owner, group) = (number()?, number()?, number()?);
     let attribute = |from: &mut Decoder| {

@@ -25,7 +25,10 @@ impl Scene {
     }
 
     fn creates(&self, name: &str) -> Step {
-        self.step(name, Action::Write { old: None, new: b"new".to_vec(), temp: ".none".into(), mode: 0o100_600 })
+        self.step(
+            name,
+            Action::Write { old: None, new: b"new".to_vec(), temp: ".none".into(), metadata: self.metadata(0o600) },
+        )
     }
 
     fn moves(&self, from: &str, to: &str, overwritten: Option<OldFile>) -> Step {
@@ -153,7 +156,7 @@ fn what_an_unfinished_transaction_needs_is_not_removed() {
     fs::write(&temporary, "new").unwrap();
     fs::set_permissions(&temporary, fs::Permissions::from_mode(0o640)).unwrap();
     let temp = temporary.file_name().unwrap().into();
-    let write = Action::Write { old: None, new: b"new".to_vec(), temp, mode: 0o100_600 };
+    let write = Action::Write { old: None, new: b"new".to_vec(), temp, metadata: scene.metadata(0o600) };
     let mut record = scene.record_of(vec![scene.step("new", write)]);
     record.roots.extend(missing.record().roots);
     scene.crash(&record);
@@ -167,16 +170,16 @@ fn what_an_unfinished_transaction_needs_is_not_removed() {
 }
 
 #[test]
-fn a_file_that_is_written_once_more_has_the_mode_that_it_had() {
-    for (recorded, mode) in [(0o100_600, 0o600), (0o100_444, 0o444), (0o104_755, 0o755)] {
+fn a_file_that_is_written_once_more_has_the_metadata_that_it_had() {
+    for recorded in [0o600, 0o444, 0o4755] {
         let scene = Scene::new();
         let mut step = scene.creates("new");
-        if let Action::Write { mode, .. } = &mut step.action {
-            *mode = recorded;
+        if let Action::Write { metadata, .. } = &mut step.action {
+            metadata.mode = recorded;
         }
         scene.crash(&scene.record_of(vec![step]));
         assert_eq!(recover(&scene).finished.len(), 1);
-        assert_eq!(scene.path("new").metadata().unwrap().mode() & 0o7777, mode, "{recorded:o}");
+        assert_eq!(scene.path("new").metadata().unwrap().mode() & 0o7777, recorded, "{recorded:o}");
     }
 }
 
