@@ -127,6 +127,10 @@ impl<'a> Decoder<'a> {
         self.array::<1>().map(|[tag]| tag)
     }
 
+    pub fn mode(&mut self) -> Result<u32, DecodeError> {
+        u32::try_from(self.number()?).map_err(|_| DecodeError::Torn)
+    }
+
     pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.number()?;
         self.take(usize::try_from(length).map_err(|_| DecodeError::Torn)?)

@@ -211,6 +211,14 @@ impl RootedPath {
         self.dir()?.open_file(self.name())
     }
 
+    /// The file itself as a place, if it has other names too; then its place alone does not say which file it is.
+    pub fn shared_file(&self) -> Option<Place> {
+        self.stat().filter(|stat| stat.links > 1 && stat.kind == FileKind::File).map(|stat| {
+            let FileStat { device, inode, .. } = *stat;
+            Place::of_file(DirId { device, inode })
+        })
+    }
+
     /// Identity of the place, the same for all spellings of the path.
     pub fn place(&self) -> io::Result<Place> {
         let mut missing = PathBuf::from(self.name());
@@ -232,7 +240,8 @@ impl RootedPath {
     }
 }
 
-/// A place in the tree: the innermost directory that exists, and what is named in it.
+/// A place in the tree: the innermost directory that exists, and what is named in it. Of a file with several names, also
+/// the file itself, with no name in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     dir: DirId,
@@ -243,6 +252,11 @@ impl Place {
     /// A name in a directory that is there.
     pub fn in_directory(dir: DirId, name: &OsStr) -> Self {
         Self { dir, rest: name.into() }
+    }
+
+    /// A file under whatever name.
+    pub fn of_file(file: DirId) -> Self {
+        Self { dir: file, rest: PathBuf::new() }
     }
 
     /// The same in all processes.

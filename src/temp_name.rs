@@ -29,11 +29,17 @@ impl TempNames {
         &self.session
     }
 
-    /// A name for a file that changes places with another one, which is known again by that name.
-    pub fn next(&self, other: Option<&FileStat>) -> OsString {
+    /// A name that tells which files are to have it, one after the other, so that another one is not removed with it.
+    /// Without any, nothing ever changes places with what is made under the name.
+    pub fn next<'s>(&self, expected: impl IntoIterator<Item = &'s FileStat>) -> OsString {
         let number = self.next.fetch_add(1, Relaxed);
-        let other = other.map_or_else(String::new, |stat| format!(".{}", identity(stat)));
-        format!("{PREFIX}{}.{number}{other}{SUFFIX}", self.session).into()
+        let mut name = format!("{PREFIX}{}.{number}", self.session);
+        for stat in expected {
+            name.push('.');
+            name.push_str(&identity(stat));
+        }
+        name.push_str(SUFFIX);
+        name.into()
     }
 }
 
@@ -42,17 +48,22 @@ fn identity(stat: &FileStat) -> String {
     format!("{:x}-{:x}-{nanos:x}", stat.inode, stat.size)
 }
 
-/// Whether the file of this name is the one it has changed places with, and that has been written to since.
-pub(crate) fn is_changed_other(name: &OsStr, stat: &FileStat) -> bool {
-    let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.splitn(3, '.').nth(2));
-    parts.is_some_and(|other| other != identity(stat) && other.split('-').next() == Some(&format!("{:x}", stat.inode)))
+/// Whether the file of this name is none of those that were to have it, or has been written to since.
+pub(crate) fn is_foreign(name: &OsStr, stat: &FileStat) -> bool {
+    let mut expected = parts(name).skip(2).peekable();
+    expected.peek().is_some() && expected.all(|expected| expected != identity(stat))
+}
+
+/// Session, number, and the files that are to have the name.
+fn parts(name: &OsStr) -> impl Iterator<Item = &str> {
+    let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
+    parts.into_iter().flat_map(|parts| parts.split('.'))
 }
 
 /// The name that a file gets which must not be removed after all.
 pub(crate) fn kept_name(name: &OsStr) -> OsString {
     let mut kept = OsString::from("ploke-io-kept");
-    let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-    for part in parts.unwrap_or_default().split('.').take(2) {
+    for part in parts(name).take(2) {
         kept.push("-");
         kept.push(part);
     }
@@ -90,18 +101,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_whether_the_file_that_has_it_now_was_written_to() {
+    fn a_name_tells_whether_it_is_a_file_of_somebody_else_that_has_it() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "old").unwrap();
         let look = || crate::disk::Dir::open_absolute(dir.path()).unwrap().stat("f".as_ref()).unwrap();
         let old = look();
         let names = TempNames::new();
-        let name = names.next(Some(&old));
+        let new = FileStat { inode: old.inode + 1, ..old };
+        let name = names.next([&new, &old]);
         assert!(is_of_session(&name, names.session()) && is_temp_name(&name));
-        assert!(!is_changed_other(&name, &old));
-        assert!(!is_changed_other(&name, &FileStat { inode: old.inode + 1, size: 9, ..old }), "another file");
-        assert!(is_changed_other(&name, &FileStat { size: 9, ..old }));
-        assert!(!is_changed_other(&names.next(None), &old));
+        assert!(!is_foreign(&name, &old) && !is_foreign(&name, &new));
+        assert!(is_foreign(&name, &FileStat { inode: old.inode + 2, ..old }), "another file");
+        assert!(is_foreign(&name, &FileStat { size: 9, ..old }), "it was written to");
+        assert!(!is_foreign(&names.next(None), &old), "nothing changes places with it");
         assert_eq!(kept_name(&name), *format!("ploke-io-kept-{}-0", names.session()));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::{Dir, Disk, NewFileAccess, OsDisk};
+use super::{Dir, Disk, Metadata, NewFileAccess, OsDisk};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -36,22 +36,25 @@ pub(crate) struct FaultyDisk {
     /// The operation that fails, counted from 1, and how.
     fault: Option<(usize, Fault)>,
     names: Mutex<Vec<&'static str>>,
-    /// It has neither files without names nor exchanges.
-    is_plain: bool,
+    /// The operations that the file system or the system does not know.
+    unsupported: &'static [&'static str],
+    /// What somebody else does before the first operation of a name.
+    outsider: Mutex<Option<(&'static str, Box<dyn FnOnce() + Send>)>>,
 }
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), is_plain: false }
+        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), unsupported: &[], outsider: Mutex::default() }
     }
 
-    /// The same on a file system that can do little.
-    pub fn plain(fault: Option<(usize, Fault)>) -> Self {
-        Self { is_plain: true, ..Self::new(fault) }
+    /// The same where some operations do not exist.
+    pub fn without(unsupported: &'static [&'static str], fault: Option<(usize, Fault)>) -> Self {
+        Self { unsupported, ..Self::new(fault) }
     }
 
-    fn refuse_if_plain(&self) -> io::Result<()> {
-        if self.is_plain { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    /// Lets somebody else do something before the next operation of this name.
+    pub fn before(&self, name: &'static str, act: impl FnOnce() + Send + 'static) {
+        *self.outsider.lock().unwrap() = Some((name, Box::new(act)));
     }
 
     /// The names of the operations so far.
@@ -60,7 +63,14 @@ impl FaultyDisk {
     }
 
     fn step(&self, name: &'static str) -> io::Result<Option<Fault>> {
+        if self.unsupported.contains(&name) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.names.lock().unwrap().push(name);
+        let outsider = self.outsider.lock().unwrap().take_if(|(before, _)| *before == name);
+        if let Some((_, act)) = outsider {
+            act();
+        }
         let step = self.done.fetch_add(1, SeqCst) + 1;
         match self.fault {
             Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),
@@ -78,7 +88,6 @@ impl Disk for FaultyDisk {
     }
 
     fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File> {
-        self.refuse_if_plain()?;
         self.step("create_unnamed")?;
         OsDisk.create_unnamed(dir, access)
     }
@@ -95,9 +104,9 @@ impl Disk for FaultyDisk {
         }
     }
 
-    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
-        self.step("copy_metadata")?;
-        OsDisk.copy_metadata(from, to)
+    fn set_metadata(&self, file: &File, metadata: &Metadata) -> io::Result<Vec<String>> {
+        self.step("set_metadata")?;
+        OsDisk.set_metadata(file, metadata)
     }
 
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
@@ -121,9 +130,13 @@ impl Disk for FaultyDisk {
     }
 
     fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()> {
-        self.refuse_if_plain()?;
         self.step("exchange")?;
         OsDisk.exchange(one, other)
+    }
+
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()> {
+        self.step("link")?;
+        OsDisk.link(dir, name, second)
     }
 
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {

@@ -9,12 +9,17 @@ mod other;
 #[cfg(unix)]
 mod unix;
 
-use std::{ffi::OsStr, fs::File, io, time::SystemTime};
+use std::{
+    ffi::{CString, OsStr},
+    fs::File,
+    io,
+    time::SystemTime,
+};
 
 #[cfg(not(unix))]
-pub(crate) use other::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, stat_file};
+pub(crate) use other::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, metadata_of, stat_file};
 #[cfg(unix)]
-pub(crate) use unix::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, stat_file};
+pub(crate) use unix::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, metadata_of, stat_file};
 
 /// The operations that change or sync anything, each a single step that can fail or be the last one before a crash.
 pub(crate) trait Disk: Send + Sync {
@@ -23,14 +28,19 @@ pub(crate) trait Disk: Send + Sync {
     /// Makes a new, empty file that has no name yet, so that nothing stays behind if it never gets one; fails with
     /// [`io::ErrorKind::Unsupported`] where there is no such thing.
     fn create_unnamed(&self, dir: &Dir, access: NewFileAccess) -> io::Result<File>;
-    /// Gives a name to a file that has none; fails if the name is taken.
+    /// Gives a name to a file that has none; fails if the name is taken, and with [`io::ErrorKind::Unsupported`] where the
+    /// system lacks what it needs for that.
     fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()>;
     /// Writes some of the bytes and says how many.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize>;
     /// Cuts a file off or extends it with zeros.
     fn set_len(&self, file: &File, bytes: u64) -> io::Result<()>;
-    /// Gives `to` the owner, mode and extended attributes (ACLs and labels among them) of `from`; returns what it could not.
-    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>>;
+    /// Gives a file its metadata; returns what it could not.
+    fn set_metadata(&self, file: &File, metadata: &Metadata) -> io::Result<Vec<String>>;
+    /// The same with those of another file.
+    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
+        self.set_metadata(to, &metadata_of(from)?)
+    }
     fn set_mode(&self, file: &File, mode: u32) -> io::Result<()>;
     fn sync_file(&self, file: &File) -> io::Result<()>;
     /// Renames within one directory, over an existing file.
@@ -38,6 +48,9 @@ pub(crate) trait Disk: Send + Sync {
     /// Lets two names that exist change places in one step; fails with [`io::ErrorKind::Unsupported`] where that is
     /// impossible.
     fn exchange(&self, one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<()>;
+    /// Gives a file of a directory a second name; fails if the name is taken, and with [`io::ErrorKind::Unsupported`] where
+    /// files have one name only.
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()>;
     /// Renames within one file system; fails if the new name is taken.
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()>;
     fn remove(&self, dir: &Dir, name: &OsStr) -> io::Result<()>;
@@ -106,6 +119,16 @@ impl FileKind {
             Self::Device => "device",
         }
     }
+}
+
+/// What a file has beside its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    pub mode: u32,
+    pub owner: u32,
+    pub group: u32,
+    /// Extended attributes, ACLs and labels among them; those without a value could not be read.
+    pub attributes: Vec<(CString, Option<Vec<u8>>)>,
 }
 
 /// Writes all of it, however often the system takes only a part or is interrupted.

@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{DirId, Disk, FileKind, FileStat, NewFileAccess};
+use super::{DirId, Disk, FileKind, FileStat, Metadata, NewFileAccess};
 
 /// A directory.
 #[derive(Debug)]
@@ -76,6 +76,11 @@ impl Dir {
         OpenOptions::new().read(true).write(true).open(path)
     }
 
+    /// Opens a file of this directory for nothing but to sync it, which needs the right to write.
+    pub fn open_to_sync(&self, name: &OsStr) -> io::Result<File> {
+        self.open_to_write(name)
+    }
+
     /// The names in this directory, in no order.
     pub fn names(&self) -> io::Result<Vec<OsString>> {
         fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
@@ -104,6 +109,11 @@ impl Dir {
 /// Looks at an open file.
 pub(crate) fn stat_file(file: &File) -> io::Result<FileStat> {
     Ok(from_metadata(&file.metadata()?))
+}
+
+/// All that there is to a file here is whether it may be written.
+pub(crate) fn metadata_of(file: &File) -> io::Result<Metadata> {
+    Ok(Metadata { mode: stat_file(file)?.mode, owner: 0, group: 0, attributes: Vec::new() })
 }
 
 /// Whether opening failed because a link is on the way.
@@ -166,9 +176,11 @@ impl Disk for OsDisk {
         file.write(bytes)
     }
 
-    /// Permissions are inherited from the directory; a file's own ones are not copied.
-    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
-        to.set_permissions(from.metadata()?.permissions())?;
+    /// Permissions are inherited from the directory; a file's own ones are not set.
+    fn set_metadata(&self, file: &File, metadata: &Metadata) -> io::Result<Vec<String>> {
+        let mut permissions = file.metadata()?.permissions();
+        permissions.set_readonly(metadata.mode & 0o222 == 0);
+        file.set_permissions(permissions)?;
         Ok(Vec::new())
     }
 
@@ -191,6 +203,10 @@ impl Disk for OsDisk {
 
     fn exchange(&self, _: (&Dir, &OsStr), _: (&Dir, &OsStr)) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()> {
+        fs::hard_link(dir.path.join(name), dir.path.join(second))
     }
 
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {

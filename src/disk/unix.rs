@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DirId, Disk, FileKind, FileStat, NewFileAccess};
+use super::{DirId, Disk, FileKind, FileStat, Metadata, NewFileAccess};
 
 /// An open directory: what is opened through it lies beneath it, whatever happens to the names above it.
 #[derive(Debug)]
@@ -96,6 +96,11 @@ impl Dir {
     pub fn open_to_write(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(fs::openat(&self.fd, name, flags, Mode::empty())?.into())
+    }
+
+    /// Opens a file of this directory for nothing but to sync it.
+    pub fn open_to_sync(&self, name: &OsStr) -> io::Result<File> {
+        self.open_file(name)
     }
 
     /// The names in this directory, in no order.
@@ -187,6 +192,18 @@ pub(crate) fn stat_file(file: &File) -> io::Result<FileStat> {
     })
 }
 
+/// What an open file has beside its content.
+pub(crate) fn metadata_of(file: &File) -> io::Result<Metadata> {
+    let meta = file.metadata()?;
+    let attributes = attribute_names(file)?.into_iter().filter_map(|name| match attribute(file, &name) {
+        Ok(value) => Some((name, Some(value))),
+        Err(NO_ATTRIBUTE) => None,
+        Err(_) => Some((name, None)),
+    });
+    let attributes = attributes.collect();
+    Ok(Metadata { mode: meta.mode() & 0o7777, owner: meta.uid(), group: meta.gid(), attributes })
+}
+
 /// Whether opening failed because a link is on the way.
 pub(crate) fn is_link_refusal(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
@@ -258,7 +275,11 @@ impl Disk for OsDisk {
         use std::os::fd::AsRawFd;
         // By the descriptor itself it would need a capability.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW)?)
+        match fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW) {
+            // Where `/proc` is missing, is not Linux's own, or must not be used like this.
+            Err(Errno::NOENT | Errno::XDEV | Errno::PERM) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -278,26 +299,29 @@ impl Disk for OsDisk {
         Ok(fs::fchmod(file, Mode::from_raw_mode(mode as _))?)
     }
 
-    fn copy_metadata(&self, from: &File, to: &File) -> io::Result<Vec<String>> {
-        let (old, new) = (from.metadata()?, to.metadata()?);
+    fn set_metadata(&self, file: &File, metadata: &Metadata) -> io::Result<Vec<String>> {
+        use std::os::unix::fs::fchown;
+        let Metadata { mode, owner, group, attributes } = metadata;
+        let now = file.metadata()?;
         let mut lost = Vec::new();
-        if old.gid() != new.gid() && std::os::unix::fs::fchown(to, None, Some(old.gid())).is_err() {
-            lost.push(format!("group {}", old.gid()));
+        let has_group = now.gid() == *group || fchown(file, None, Some(*group)).is_ok();
+        if !has_group {
+            lost.push(format!("group {group}"));
         }
-        if old.uid() != new.uid() && std::os::unix::fs::fchown(to, Some(old.uid()), None).is_err() {
-            lost.push(format!("owner {}", old.uid()));
+        let has_owner = now.uid() == *owner || fchown(file, Some(*owner), None).is_ok();
+        if !has_owner {
+            lost.push(format!("owner {owner}"));
         }
-        copy_extended_attributes(from, to, &mut lost)?;
-        // Last, because a change of owner and an ACL both change the mode. A set-id bit is no use to another owner.
-        let mut mode = old.mode() & 0o7777;
-        if !lost.is_empty()
-            && mode & 0o6000 != 0
-            && lost.iter().any(|l| l.starts_with("owner") || l.starts_with("group"))
-        {
-            mode &= 0o1777;
+        set_attributes(file, attributes, &mut lost)?;
+        // Last, because a change of owner and an ACL both change the mode.
+        let allowed = allowed_mode(mode & 0o7777, has_owner, has_group);
+        if (allowed ^ mode) & 0o6000 != 0 {
             lost.push("set-user-ID and set-group-ID".into());
         }
-        fs::fchmod(to, Mode::from_raw_mode(mode as _))?;
+        if (allowed ^ mode) & 0o070 != 0 {
+            lost.push("permissions of the group".into());
+        }
+        fs::fchmod(file, Mode::from_raw_mode(allowed as _))?;
         Ok(lost)
     }
 
@@ -320,6 +344,13 @@ impl Disk for OsDisk {
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]
     fn exchange(&self, _: (&Dir, &OsStr), _: (&Dir, &OsStr)) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn link(&self, dir: &Dir, name: &OsStr, second: &OsStr) -> io::Result<()> {
+        match fs::linkat(&dir.fd, name, &dir.fd, second, AtFlags::empty()) {
+            Err(Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
     }
 
     fn rename_new(&self, from: (&Dir, &OsStr), to: (&Dir, &OsStr)) -> io::Result<()> {
@@ -361,26 +392,29 @@ fn mode_of(access: NewFileAccess) -> Mode {
     }
 }
 
-/// Makes the extended attributes of `to` those of `from`, POSIX ACLs and SELinux labels among them; names those it could not.
-fn copy_extended_attributes(from: &File, to: &File, lost: &mut Vec<String>) -> io::Result<()> {
-    let names = attribute_names(from)?;
-    for name in &names {
-        let value = match attribute(from, name) {
-            Ok(value) => value,
-            Err(NO_ATTRIBUTE) => continue,
-            Err(_) => {
-                lost.push(describe_attribute(name));
-                continue;
-            }
-        };
-        let same = attribute(to, name).is_ok_and(|present| present == value);
-        if !same && fs::fsetxattr(to, name, &value, fs::XattrFlags::empty()).is_err() {
+/// The mode for a file that may have got neither its owner nor its group.
+fn allowed_mode(mode: u32, has_owner: bool, has_group: bool) -> u32 {
+    // A set-id bit is no use to another owner.
+    let mode = if has_owner && has_group { mode } else { mode & !0o6000 };
+    // What another group may do is what everybody may.
+    if has_group { mode } else { mode & (!0o070 | (mode & 0o007) << 3) }
+}
+
+/// Gives a file these extended attributes and no others; names those it could not.
+fn set_attributes(file: &File, attributes: &[(CString, Option<Vec<u8>>)], lost: &mut Vec<String>) -> io::Result<()> {
+    for (name, value) in attributes {
+        let is_set = value.as_ref().is_some_and(|value| {
+            attribute(file, name).is_ok_and(|present| present == *value)
+                || fs::fsetxattr(file, name, value, fs::XattrFlags::empty()).is_ok()
+        });
+        if !is_set {
             lost.push(describe_attribute(name));
         }
     }
-    // A directory's default ACL gives its new files one that the old file may not have had.
-    for name in attribute_names(to)?.iter().filter(|name| !names.contains(name)) {
-        if fs::fremovexattr(to, name).is_err() {
+    // A directory's default ACL gives its new files one that the file is not to have.
+    let is_wanted = |name: &CString| attributes.iter().any(|(wanted, _)| wanted == name);
+    for name in attribute_names(file)?.iter().filter(|name| !is_wanted(name)) {
+        if fs::fremovexattr(file, name).is_err() {
             lost.push(format!("absence of {}", describe_attribute(name)));
         }
     }
@@ -428,5 +462,19 @@ fn read_growing(
             Err(Errno::RANGE) => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_the_owners_and_groups_own_gives_nobody_more_than_everybody_has() {
+        assert_eq!(allowed_mode(0o6775, true, true), 0o6775);
+        assert_eq!(allowed_mode(0o6770, false, true), 0o0770);
+        assert_eq!(allowed_mode(0o2770, true, false), 0o0700);
+        assert_eq!(allowed_mode(0o1664, true, false), 0o1644);
+        assert_eq!(allowed_mode(0o4755, false, false), 0o0755);
     }
 }

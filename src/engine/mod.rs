@@ -8,6 +8,7 @@ mod editor;
 #[cfg(test)]
 mod faults;
 mod file;
+mod in_place;
 mod locks;
 mod os_locks;
 pub(crate) mod parallel;
@@ -22,7 +23,7 @@ pub(crate) mod state;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -47,7 +48,7 @@ use locks::FileLocks;
 use os_locks::OsLocks;
 pub(crate) use os_locks::try_lock;
 use parallel::Permits;
-use state::StateDir;
+use state::{Locking, StateDir};
 
 use crate::{
     disk::Disk,
@@ -116,7 +117,7 @@ pub(crate) struct Engine {
     os_locks: OsLocks,
     state: Option<StateDir>,
     temp_names: Arc<TempNames>,
-    recovered: RecoveryReport,
+    recovered: Mutex<RecoveryReport>,
     disk: Arc<dyn Disk>,
     observer: Arc<dyn Observer>,
     files_written: AtomicU64,
@@ -136,9 +137,9 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let temp_names = Arc::new(TempNames::new());
         let os_locks = OsLocks::new(config.locking.clone());
-        let (state, recovered) = open_state(&config, &temp_names, &os_locks);
+        let (state, problems) = open_state(&config, &temp_names);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
+        let engine = Self {
             roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),
             dir_budget: DirBudget::new(config.open_dirs),
             permits: Permits::new(config.permits),
@@ -150,17 +151,27 @@ impl Engine {
             os_locks,
             state,
             temp_names,
-            recovered,
+            recovered: Mutex::new(RecoveryReport { problems, ..RecoveryReport::default() }),
             disk: config.disk,
             observer: config.observer,
             files_written: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
-        }
+        };
+        engine.recover();
+        engine
+    }
+
+    /// Finishes what dead processes have left.
+    fn recover(&self) {
+        let Some(state) = &self.state else { return };
+        // One at a time: where files cannot be locked, two would do the same.
+        let mut recovered = self.recovered.lock().unwrap_or_else(PoisonError::into_inner);
+        recovered.add(state.recover(Locking { here: &self.locks, across: &self.os_locks }));
     }
 
     /// What was done about transactions that others had left unfinished.
     pub fn recovered(&self) -> RecoveryReport {
-        self.recovered.clone()
+        self.recovered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The roots as they are now; a request keeps those it began with.
@@ -177,10 +188,12 @@ impl Engine {
         })
     }
 
-    /// Adds a root and returns its real path.
+    /// Adds a root and returns its real path; before anybody can ask for its files, what dead processes have left there
+    /// is finished.
     pub fn add_root(&self, path: &Path) -> Result<PathBuf, IoError> {
         let root = Root::open(path)?;
         let real = root.real().to_path_buf();
+        self.recover();
         self.change_roots(|roots| roots.add(root));
         Ok(real)
     }
@@ -212,21 +225,11 @@ impl Engine {
     }
 }
 
-/// Opens the state directory and finishes what dead processes have left there.
-fn open_state(
-    config: &EngineConfig,
-    temp_names: &Arc<TempNames>,
-    locks: &OsLocks,
-) -> (Option<StateDir>, RecoveryReport) {
-    let Some(path) = &config.state_dir else { return (None, RecoveryReport::default()) };
+/// Opens the state directory, or says why that failed.
+fn open_state(config: &EngineConfig, temp_names: &Arc<TempNames>) -> (Option<StateDir>, Vec<String>) {
+    let Some(path) = &config.state_dir else { return (None, Vec::new()) };
     match StateDir::open(path, config.disk.clone(), config.undo, temp_names.clone()) {
-        Ok(state) => {
-            let report = state.recover(locks);
-            (Some(state), report)
-        }
-        Err(error) => {
-            let problem = format!("{}: could not open the state directory: {error}", path.display());
-            (None, RecoveryReport { problems: vec![problem], ..RecoveryReport::default() })
-        }
+        Ok(state) => (Some(state), Vec::new()),
+        Err(error) => (None, vec![format!("{}: could not open the state directory: {error}", path.display())]),
     }
 }

@@ -1,6 +1,6 @@
 //! Locks that other sidecars on this machine honour.
 //!
-//! A lock is an OS lock on one of 256 empty files in the state directory, chosen by the place of the file
+//! A lock is an OS lock on one of 64 empty files in the state directory, chosen by the place of the file
 //! that is locked: never a lock on a file that is about to be replaced, nothing to clean up, and whoever dies lets go.
 //! Two files that share a lock file wait for each other without need; that is rare and harmless.
 

@@ -13,7 +13,7 @@ mod prepare;
 mod swap;
 mod undo;
 
-use std::{collections::BTreeMap, fs::File, io, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{collections::BTreeMap, fs::File, io, iter, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use uuid::Uuid;
 
@@ -23,11 +23,11 @@ use super::{
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
-    state::{self, OldFile, OpenRecord, Record, RecordedPath},
+    state::{self, BeginError, OldFile, OpenRecord, Record, RecordedPath, RecordedRoot},
 };
 use crate::{
     CancelToken,
-    disk::Dir,
+    disk::{Dir, metadata_of},
     error::{IoError, IoErrorKind, Warning},
     roots::{Place, Resolver, RootedPath},
 };
@@ -205,18 +205,27 @@ impl Engine {
         let torn = matches!(error.kind, IoErrorKind::Unfinished { recorded: true, .. });
         let mut staying = put.len();
         let mut not_taken_back = None;
+        let mut kept = Vec::new();
         while staying > 0 && !torn && not_taken_back.is_none() {
             let (step, ready, how) = (&work[staying - 1].step, &mut ready[staying - 1], put[staying - 1]);
             match self.take_back_step(step, ready, how) {
-                Ok(()) => staying -= 1,
+                Ok(name) => {
+                    staying -= 1;
+                    kept.extend(name);
+                }
                 Err(error) => not_taken_back = Some(error.to_string()),
             }
         }
+        let error = name_kept(error, kept);
         if !torn && not_taken_back.is_none() {
             if sync {
-                // A power cut must not bring back a part of what was taken back; more than trying is not possible.
-                let dirs: Vec<_> = ready[..put.len()].iter().map(|ready| (ready.dirs().to_vec(), Vec::new())).collect();
-                self.sync_dirs(&dirs);
+                // A power cut must not bring back a part of what was taken back; more than trying is not possible. The
+                // failed step may have been taken back too.
+                let dirs: Vec<_> =
+                    ready[..=put.len()].iter().map(|ready| (ready.dirs().to_vec(), Vec::new())).collect();
+                for (_, error) in self.sync_dirs(&dirs) {
+                    tracing::error!(%error, "after a power cut, a part of what was taken back may be there again");
+                }
             }
             if let Some(Err(error)) = record.map(OpenRecord::finish) {
                 tracing::error!(%error, "the record of a transaction that was taken back could not be removed");
@@ -268,12 +277,11 @@ impl Engine {
                 files[work.file].outcome.warnings.push(Warning::DurabilityUnknown(error.to_string()));
             }
         }
-        let durable = failures.is_empty();
-        // While it is not known that the changes would survive a power cut, the record is what could bring them back.
-        if let Some(Err(error)) = record.filter(|_| durable).map(OpenRecord::finish) {
-            tracing::warn!(%error, "the record of a finished transaction could not be removed");
+        // Also if a sync failed: replayed at some later start, it would undo what has been done since.
+        if let Some(Err(error)) = record.map(OpenRecord::finish) {
+            tracing::error!(%error, "the record of a finished transaction could not be removed");
         }
-        match (sync, durable) {
+        match (sync, failures.is_empty()) {
             (false, _) => Durability::BestEffort,
             (true, true) => Durability::Full,
             (true, false) => Durability::Unknown,
@@ -296,30 +304,58 @@ impl Engine {
         if one_rename {
             return Ok(None);
         }
-        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready)).collect();
-        let record = Record { origin: mode.origin, steps };
-        let begun = state.begin(&record, sync);
-        begun.map(Some).map_err(|error| IoError::new("", IoErrorKind::from_state("record the transaction", error)))
+        let failed = |error| IoErrorKind::from_state("record the transaction", error);
+        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready));
+        let steps = steps.collect::<io::Result<_>>().map_err(|error| IoError::new("", failed(error)))?;
+        let roots = recorded_roots(work).map_err(|error| IoError::new("", failed(error)))?;
+        let record = Record { origin: mode.origin, roots, steps };
+        let begun = state.begin(&record, sync).map_err(|error| match error {
+            BeginError::NotRecorded(error) => failed(error),
+            BeginError::Recorded { cause, not_removed } => IoErrorKind::Unfinished {
+                cause: failed(cause).to_string(),
+                not_taken_back: not_removed.to_string(),
+                recorded: true,
+            },
+        });
+        begun.map(Some).map_err(|kind| IoError::new("", kind))
     }
 }
 
-fn recorded_step(step: &PlannedStep, ready: &Ready) -> state::Step {
+fn recorded_step(step: &PlannedStep, ready: &Ready) -> io::Result<state::Step> {
     let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
     let aside = || ready.name.clone();
     let action = match (&step.action, old) {
         (Action::Write { new, in_place: true, .. }, Some(old)) => {
             state::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
         }
-        (Action::Write { new, .. }, old) => state::Action::Write { old, new: new.clone(), temp: aside() },
+        (Action::Write { new, .. }, old) => state::Action::Write {
+            old,
+            new: new.clone(),
+            temp: aside(),
+            metadata: metadata_of(&ready.dir.open_file(&ready.name)?)?,
+        },
         (Action::MoveFrom { from, file, .. }, overwritten) => state::Action::MoveFrom {
             from: recorded_path(from),
             file: OldFile::new(&file.stat, file.hash),
             overwritten,
+            aside: aside(),
         },
         (Action::Delete, Some(old)) => state::Action::Delete { old, aside: aside() },
         (Action::Delete, None) => unreachable!("only what is there is deleted"),
     };
-    state::Step { at: recorded_path(&step.path), action }
+    Ok(state::Step { at: recorded_path(&step.path), action })
+}
+
+/// The roots of all paths, each once.
+fn recorded_roots(work: &[Work]) -> io::Result<Vec<RecordedRoot>> {
+    let mut roots: Vec<RecordedRoot> = Vec::new();
+    for path in work.iter().flat_map(|work| work.step.paths()) {
+        let root = RecordedRoot { path: path.root().real().to_path_buf(), inode: path.root().dir()?.id().inode };
+        if !roots.contains(&root) {
+            roots.push(root);
+        }
+    }
+    Ok(roots)
 }
 
 pub(super) fn recorded_path(path: &RootedPath) -> RecordedPath {
@@ -334,6 +370,15 @@ impl PlannedStep {
             Action::Delete => true,
             Action::MoveFrom { .. } => self.original.is_none(),
         }
+    }
+
+    /// The paths whose files it touches.
+    fn paths(&self) -> impl Iterator<Item = &RootedPath> {
+        let from = match &self.action {
+            Action::MoveFrom { from, .. } => Some(from),
+            Action::Write { .. } | Action::Delete => None,
+        };
+        iter::once(&self.path).chain(from)
     }
 
     fn old_bytes(&self) -> &[u8] {
@@ -357,6 +402,21 @@ impl Action {
             Self::MoveFrom { .. } => "renamed",
         }
     }
+}
+
+/// Names in the error what had to be kept beside the files.
+fn name_kept(error: IoError, mut kept: Vec<String>) -> IoError {
+    if kept.is_empty() {
+        return error;
+    }
+    let cause = match error.kind {
+        IoErrorKind::KeptBeside { cause, kept: of_failed } => {
+            kept.push(of_failed);
+            cause
+        }
+        kind => kind.to_string(),
+    };
+    IoError { kind: IoErrorKind::KeptBeside { cause, kept: kept.join(", ") }, ..error }
 }
 
 fn weaker(one: Durability, other: Durability) -> Durability {

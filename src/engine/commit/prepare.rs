@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io,
+    io, iter,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -17,6 +17,7 @@ use crate::{
         state::StateDir,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
+    hash::ContentHash,
     roots::RootedPath,
 };
 
@@ -65,7 +66,13 @@ impl Engine {
             warnings: Vec::new(),
         };
         if let Action::MoveFrom { from, .. } = &step.action {
+            let name = from.name();
             let from = from.dir().map_err(failed("open the directory"))?;
+            if sync {
+                // Whoever has written it may not have waited for the disk.
+                let file = from.open_to_sync(name).map_err(failed("open"))?;
+                self.disk.sync_file(&file).map_err(failed("sync"))?;
+            }
             ready.dirs.push(from.clone());
             ready.from = Some(from);
         }
@@ -73,13 +80,13 @@ impl Engine {
         match &step.action {
             Action::Write { in_place: true, .. } => ready.warnings.push(Warning::WrittenInPlace),
             Action::Write { new, like, .. } => {
-                self.note_temporaries(&step.path, sync)?;
+                self.note_temporaries(&step.path, &ready.dir, sync)?;
                 self.write_beside(step, new, like, sync, &mut ready)?;
             }
-            Action::Delete => self.note_temporaries(&step.path, sync)?,
+            Action::Delete => self.note_temporaries(&step.path, &ready.dir, sync)?,
             Action::MoveFrom { from, .. } if step.original.is_some() => {
-                self.note_temporaries(from, sync)?;
-                self.note_temporaries(&step.path, sync)?;
+                ready.from.iter().try_for_each(|dir| self.note_temporaries(from, dir, sync))?;
+                self.note_temporaries(&step.path, &ready.dir, sync)?;
             }
             Action::MoveFrom { .. } => {}
         }
@@ -87,14 +94,15 @@ impl Engine {
     }
 
     /// Says in the state directory where a temporary file may stay behind if this process dies.
-    fn note_temporaries(&self, path: &RootedPath, sync: bool) -> Result<(), IoError> {
+    fn note_temporaries(&self, path: &RootedPath, dir: &Dir, sync: bool) -> Result<(), IoError> {
         let Some(state) = &self.state else { return Ok(()) };
         let directory = path.root().real().join(path.parent());
-        let noted = state.note_temporaries(&directory, sync);
+        let noted = state.note_temporaries(&directory, dir.id(), sync);
         noted.map_err(|error| IoError::new("", IoErrorKind::from_state("note where temporary files are", error)))
     }
 
-    /// Writes the new content beside its target, with the metadata that it is to have.
+    /// Writes the new content beside its target, with the metadata that it is to have; where that is possible to a file
+    /// that has no name until it is complete.
     fn write_beside(
         &self,
         step: &PlannedStep,
@@ -105,40 +113,61 @@ impl Engine {
     ) -> Result<(), IoError> {
         let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
         let access = if matches!(like, Like::New) { NewFileAccess::Default } else { NewFileAccess::Private };
-        let (file, has_name) = match self.disk.create_unnamed(&ready.dir, access) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                let file = self.disk.create(&ready.dir, &ready.name, access);
-                (file.map_err(failed("create a temporary file"))?, true)
-            }
-            file => (file.map_err(failed("create a temporary file"))?, false),
-        };
-        if has_name {
-            ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-        }
-        write_all(&*self.disk, &file, new).map_err(failed("write"))?;
-        match like {
-            Like::New => {}
-            Like::Mode(mode) => self.disk.set_mode(&file, *mode).map_err(failed("set the mode"))?,
-            Like::File(path) => {
-                let lost = self.copy_metadata(path, &file).map_err(failed("copy the metadata"))?;
-                if !lost.is_empty() {
-                    ready.warnings.push(Warning::MetadataNotPreserved(lost));
-                }
+        let unnamed = self.disk.create_unnamed(&ready.dir, access);
+        if let Some(file) = supported(unnamed).map_err(failed("create a temporary file"))? {
+            self.fill(step, &file, (new, like), sync, ready)?;
+            let named = self.disk.name(&file, &ready.dir, &ready.name);
+            if supported(named).map_err(failed("name the temporary file"))?.is_some() {
+                ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+                return Ok(());
             }
         }
-        if sync {
-            self.disk.sync_file(&file).map_err(failed("sync"))?;
-        }
-        ready.written = Some(stat_file(&file).map_err(failed("look at"))?);
-        if !has_name {
-            self.disk.name(&file, &ready.dir, &ready.name).map_err(failed("name the temporary file"))?;
-            ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-        }
+        let first_name = self.temp_names.next(None);
+        let file = self.disk.create(&ready.dir, &first_name, access).map_err(failed("create a temporary file"))?;
+        ready.surplus = Some((ready.dir.clone(), first_name.clone()));
+        self.fill(step, &file, (new, like), sync, ready)?;
+        let renamed = self.disk.rename_new((&ready.dir, &first_name), (&ready.dir, &ready.name));
+        renamed.map_err(failed("rename the temporary file"))?;
+        ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
         Ok(())
     }
 
-    fn copy_metadata(&self, from: &RootedPath, to: &File) -> io::Result<Vec<String>> {
-        self.disk.copy_metadata(&from.open()?, to)
+    fn fill(
+        &self,
+        step: &PlannedStep,
+        file: &File,
+        (new, like): (&[u8], &Like),
+        sync: bool,
+        ready: &mut Ready,
+    ) -> Result<(), IoError> {
+        let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
+        write_all(&*self.disk, file, new).map_err(failed("write"))?;
+        let lost = match like {
+            Like::New => Ok(Vec::new()),
+            Like::File(path) => path.open().and_then(|from| self.disk.copy_metadata(&from, file)),
+            Like::Gone(metadata) => self.disk.set_metadata(file, metadata),
+        };
+        let lost = lost.map_err(failed("set the metadata"))?;
+        if sync {
+            self.disk.sync_file(file).map_err(failed("sync"))?;
+        }
+        let written = stat_file(file).map_err(failed("look at"))?;
+        ready.written = Some(written);
+        // Only now it is known which file is to have this name.
+        ready.name = self.temp_names.next(iter::once(&written).chain(step.original.as_ref().map(|old| &old.stat)));
+        ready.warnings = if lost.is_empty() { Vec::new() } else { vec![Warning::MetadataNotPreserved(lost)] };
+        Ok(())
+    }
+
+    pub(super) fn remove_temporary(&self, dir: &Dir, name: &OsStr) {
+        // Once more for a failure that passes; what then stays is removed at the next start.
+        match self.disk.remove(dir, name).or_else(|_| self.disk.remove(dir, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(?name, %error, "could not remove a temporary file, the next start does");
+                self.state.iter().for_each(StateDir::left_behind);
+            }
+            _ => {}
+        }
     }
 
     /// Fails if a target is seen not to be the file any more that was read, so that nothing has to be taken back. Each
@@ -171,21 +200,32 @@ impl Engine {
     ) -> Result<(), IoError> {
         // In the directory that the rename is done in.
         let now = dir.stat(name).map_err(|error| IoError::os(path.relative(), "look at", error))?;
-        let same = match ctime {
-            Ctime::Same => now == original.stat,
-            Ctime::Renamed => now == FileStat { changed: now.changed, ..original.stat },
-        };
-        if same && original.settled {
-            return Ok(());
-        }
-        // A file that was written a moment ago may be written again without a trace in its stat data.
-        let hash = dir.open_file(name).and_then(|file| hash_open_file(&file)).ok();
-        if same && hash == Some(original.hash) {
-            return Ok(());
-        }
-        let actual = hash.map(|content| ActualHashes { content, tracking: None });
-        Err(IoError::new(path.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
+        check_same(original, &now, ctime, path, || hash_open_file(&dir.open_file(name)?))
     }
+}
+
+/// Fails unless this is the original.
+pub(super) fn check_same(
+    original: &Original,
+    now: &FileStat,
+    ctime: Ctime,
+    path: &RootedPath,
+    hash: impl FnOnce() -> io::Result<ContentHash>,
+) -> Result<(), IoError> {
+    let same = match ctime {
+        Ctime::Same => *now == original.stat,
+        Ctime::Renamed => *now == FileStat { changed: now.changed, ..original.stat },
+    };
+    if same && original.settled {
+        return Ok(());
+    }
+    // A file that was written a moment ago may be written again without a trace in its stat data.
+    let hash = hash().ok();
+    if same && hash == Some(original.hash) {
+        return Ok(());
+    }
+    let actual = hash.map(|content| ActualHashes { content, tracking: None });
+    Err(IoError::new(path.relative(), IoErrorKind::ContentMismatch { guard: GuardKind::ContentHash, actual }))
 }
 
 /// What is known of the time of the last status change.
@@ -211,16 +251,16 @@ impl Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
-            // Once more for a failure that passes; what then stays is removed at the next start.
-            let disk = &self.engine.disk;
-            match disk.remove(&dir, &name).or_else(|_| disk.remove(&dir, &name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(?name, %error, "could not remove a temporary file, the next start does");
-                    self.engine.state.iter().for_each(StateDir::left_behind);
-                }
-                _ => {}
-            }
+            self.engine.remove_temporary(&dir, &name);
         }
+    }
+}
+
+/// `None` where the system cannot do it at all.
+pub(super) fn supported<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        result => result.map(Some),
     }
 }
 

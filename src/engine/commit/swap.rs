@@ -4,14 +4,18 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::prepare::{Ctime, Ready};
+use super::prepare::{Ctime, Ready, check_same, supported};
 use crate::{
-    disk::{Dir, stat_file, write_all},
+    disk::{Dir, FileStat, stat_file},
     engine::{
         Engine,
+        file::hash_open_file,
+        in_place::overwrite,
         plan::{Action, Original, PlannedStep},
+        state::StateDir,
     },
     error::{IoError, IoErrorKind},
+    hash::ContentHash,
     roots::RootedPath,
     temp_name::kept_name,
 };
@@ -21,7 +25,7 @@ use crate::{
 pub(super) enum Put {
     /// New and old content have changed places.
     Exchanged,
-    /// The old content is gone.
+    /// The old content is gone, where the file system has neither exchanges nor second names.
     Replaced,
     /// There was nothing before.
     Named,
@@ -64,18 +68,22 @@ impl Engine {
         result
     }
 
-    pub(super) fn take_back_step(&self, step: &PlannedStep, ready: &mut Ready, how: Put) -> io::Result<()> {
-        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
+    /// Takes a step back; returns where it has kept what somebody has written meanwhile, if anything.
+    pub(super) fn take_back_step(&self, step: &PlannedStep, ready: &mut Ready, how: Put) -> io::Result<Option<String>> {
+        let (dir, name) = (ready.dir.clone(), ready.name.clone());
+        let (here, aside) = ((&*dir, step.path.name()), (&*dir, name.as_os_str()));
+        let mut kept = None;
         match (how, &step.action) {
             (Put::Exchanged, _) => {
-                self.disk.exchange(here, aside)?;
-                self.keep_foreign(step, ready);
+                let written = ready.written.ok_or(io::ErrorKind::InvalidInput)?;
+                self.exchange(step, ready, &written)?;
+                kept = self.keep_foreign(step, ready);
             }
             (Put::Replaced, _) => return Err(io::ErrorKind::Unsupported.into()),
             (Put::Named, _) => {
                 self.disk.rename_new(here, aside)?;
-                ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-                self.keep_foreign(step, ready);
+                ready.surplus = Some((dir.clone(), name.clone()));
+                kept = self.keep_foreign(step, ready);
             }
             (Put::SetAside, _) => {
                 self.disk.rename_new(aside, here)?;
@@ -98,31 +106,52 @@ impl Engine {
                 self.disk.rename_new(aside, here)?;
                 ready.surplus = None;
             }
-            (Put::WrittenInPlace, _) => self.overwrite(step, &ready.dir, step.old_bytes(), true)?,
-            (Put::Moved | Put::MovedAfterSettingAside, _) => return Err(io::ErrorKind::InvalidInput.into()),
+            (Put::WrittenInPlace, Action::Write { hash, .. }) => {
+                let original = step.original.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+                self.write_back(step, original, &ready.dir, *hash)?;
+            }
+            (Put::Moved | Put::MovedAfterSettingAside | Put::WrittenInPlace, _) => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
         }
         self.withdraw(step);
-        Ok(())
+        Ok(kept)
     }
 
     /// Lets the new content take the place of the old one and looks at what has come out.
     fn put_over(&self, step: &PlannedStep, original: &Original, ready: &mut Ready) -> Result<Put, IoError> {
-        let (here, aside) = ((&*ready.dir, step.path.name()), (&*ready.dir, ready.name.as_os_str()));
-        match self.disk.exchange(aside, here) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
-                self.disk.replace(&ready.dir, &ready.name, step.path.name()).map_err(|error| failed(step, error))?;
-                ready.surplus = None;
-                return Ok(Put::Replaced);
-            }
-            result => result.map_err(|error| failed(step, error))?,
+        let exchanged = supported(self.exchange(step, ready, &original.stat));
+        if exchanged.map_err(|error| failed(step, error))?.is_none() {
+            self.check_same(original, &ready.dir, step.path.name(), &step.path, Ctime::Same)?;
+            self.disk.replace(&ready.dir, &ready.name, step.path.name()).map_err(|error| failed(step, error))?;
+            ready.surplus = None;
+            return Ok(Put::Replaced);
         }
+        let written = ready.written.unwrap_or(original.stat);
         match self.check_same(original, &ready.dir, &ready.name, &step.path, Ctime::Renamed) {
             Ok(()) => Ok(Put::Exchanged),
-            Err(error) => Err(self.give_back(step, ready, error, |engine, ready| {
-                engine.disk.exchange((&ready.dir, step.path.name()), (&ready.dir, &ready.name))
-            })),
+            Err(error) => {
+                Err(self.give_back(step, ready, error, |engine, ready| engine.exchange(step, ready, &written)))
+            }
         }
+    }
+
+    /// Lets the file at a step's path, which is this one by its stat data, and the one beside it change places.
+    fn exchange(&self, step: &PlannedStep, ready: &mut Ready, at_path: &FileStat) -> io::Result<()> {
+        let (dir, here) = (ready.dir.clone(), step.path.name());
+        if supported(self.disk.exchange((&dir, here), (&dir, &ready.name)))?.is_some() {
+            return Ok(());
+        }
+        // Where that is impossible, what is here gets a second name before it loses this one.
+        let second = self.temp_names.next(Some(at_path));
+        self.disk.link(&dir, here, &second)?;
+        if let Err(error) = self.disk.replace(&dir, &ready.name, here) {
+            self.remove_temporary(&dir, &second);
+            return Err(error);
+        }
+        ready.surplus = Some((dir, second.clone()));
+        ready.name = second;
+        Ok(())
     }
 
     fn set_aside(&self, step: &PlannedStep, original: &Original, ready: &mut Ready) -> Result<Put, IoError> {
@@ -209,43 +238,54 @@ impl Engine {
         step: &PlannedStep,
         ready: &mut Ready,
         error: IoError,
-        back: impl Fn(&Self, &Ready) -> io::Result<()>,
+        back: impl FnOnce(&Self, &mut Ready) -> io::Result<()>,
     ) -> IoError {
         let Err(not_taken_back) = back(self, ready) else {
             let Some(kept) = self.keep_foreign(step, ready) else { return error };
             return IoError::new(step.path.relative(), IoErrorKind::KeptBeside { cause: error.kind.to_string(), kept });
         };
-        ready.surplus = None;
+        let kept = self.keep(step, ready).map(|kept| format!("; what came out is kept beside the file as {kept}"));
+        let not_taken_back = format!("{not_taken_back}{}", kept.unwrap_or_default());
         tracing::error!(
-            path = %step.path.absolute().display(), name = ?ready.name, cause = %error, error = %not_taken_back,
+            path = %step.path.absolute().display(), cause = %error, error = %not_taken_back,
             "a file could not be given its name back"
         );
         // Somebody else's change must not be overwritten by going on.
         let recorded = !matches!(error.kind, IoErrorKind::ContentMismatch { .. });
-        let (cause, not_taken_back) = (error.kind.to_string(), not_taken_back.to_string());
+        let cause = error.kind.to_string();
         let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded };
         IoError::new(step.path.relative(), kind)
     }
 
-    /// Keeps a new content that was taken back if somebody has written to it while it was in place, and returns its name.
+    /// Keeps a new content that was taken back if somebody has written to it while it was in place, and returns where.
     fn keep_foreign(&self, step: &PlannedStep, ready: &mut Ready) -> Option<String> {
         let written = ready.written?;
         let now = ready.dir.stat(&ready.name).ok()?;
         if (now.inode, now.size, now.modified) == (written.inode, written.size, written.modified) {
             return None;
         }
-        let kept = kept_name(&ready.name);
-        ready.surplus = None;
-        let result = self.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, &kept));
-        let kept = if result.is_ok() { &kept } else { &ready.name };
-        tracing::error!(
-            path = %step.path.absolute().display(), ?kept,
-            "somebody wrote to a new content that was taken back in the same moment: it is kept beside the file"
-        );
-        Some(kept.to_string_lossy().into_owned())
+        self.keep(step, ready)
     }
 
-    /// Writes over the old content; if that fails, the old content is written back.
+    /// Gives what has the temporary name, if anything, one by which it stays, and returns that.
+    fn keep(&self, step: &PlannedStep, ready: &mut Ready) -> Option<String> {
+        let kept = kept_name(&ready.name);
+        ready.surplus = None;
+        let kept = match self.disk.rename_new((&ready.dir, &ready.name), (&ready.dir, &kept)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(_) => {
+                // The next start sees by the name that it is to be kept.
+                self.state.iter().for_each(StateDir::left_behind);
+                &ready.name
+            }
+            Ok(()) => &kept,
+        };
+        tracing::error!(path = %step.path.absolute().display(), ?kept, "a change from outside is kept beside the file");
+        Some(step.path.relative().with_file_name(kept).to_string_lossy().into_owned())
+    }
+
+    /// Writes over the old content; if that fails, the old content is written back. What is compared is what is written
+    /// to, whatever becomes of its name.
     fn write_in_place(
         &self,
         step: &PlannedStep,
@@ -254,29 +294,29 @@ impl Engine {
         new: &[u8],
         sync: bool,
     ) -> Result<(), IoError> {
-        self.check_same(original, dir, step.path.name(), &step.path, Ctime::Same)?;
-        let Err(error) = self.overwrite(step, dir, new, sync) else { return Ok(()) };
-        match self.overwrite(step, dir, step.old_bytes(), sync) {
-            Ok(()) => Err(IoError::os(step.path.relative(), "write", error)),
+        let relative = step.path.relative();
+        let file = dir.open_to_write(step.path.name()).map_err(|error| IoError::os(relative, "open", error))?;
+        let now = stat_file(&file).map_err(|error| IoError::os(relative, "look at", error))?;
+        check_same(original, &now, Ctime::Same, &step.path, || hash_open_file(&file))?;
+        let mode = original.stat.mode;
+        let Err(error) = overwrite(&*self.disk, &file, new, mode, sync) else { return Ok(()) };
+        match overwrite(&*self.disk, &file, step.old_bytes(), mode, sync) {
+            Ok(()) => Err(IoError::os(relative, "write", error)),
             Err(again) => {
                 let (cause, not_taken_back) = (error.to_string(), again.to_string());
-                let kind = IoErrorKind::Unfinished { cause, not_taken_back, recorded: true };
-                Err(IoError::new(step.path.relative(), kind))
+                Err(IoError::new(relative, IoErrorKind::Unfinished { cause, not_taken_back, recorded: true }))
             }
         }
     }
 
-    fn overwrite(&self, step: &PlannedStep, dir: &Dir, content: &[u8], sync: bool) -> io::Result<()> {
+    /// Writes the old content back where the new one still is.
+    fn write_back(&self, step: &PlannedStep, original: &Original, dir: &Dir, new: ContentHash) -> io::Result<()> {
         let file = dir.open_to_write(step.path.name())?;
-        write_all(&*self.disk, &file, content)?;
-        self.disk.set_len(&file, content.len() as u64)?;
-        // Writing takes away the set-id bits.
-        if let Some(mode) = step.original.as_ref().map(|original| original.stat.mode) {
-            if stat_file(&file)?.mode != mode {
-                self.disk.set_mode(&file, mode & 0o7777)?;
-            }
+        let (now, before) = (stat_file(&file)?, &original.stat);
+        if (now.device, now.inode) != (before.device, before.inode) || hash_open_file(&file)? != new {
+            return Err(io::Error::other("it was changed meanwhile"));
         }
-        if sync { self.disk.sync_file(&file) } else { Ok(()) }
+        overwrite(&*self.disk, &file, step.old_bytes(), before.mode, true)
     }
 
     /// Tells beforehand what will be seen.

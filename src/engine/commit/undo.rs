@@ -5,10 +5,11 @@ use uuid::Uuid;
 use super::{Mode, Work, recorded_path};
 use crate::{
     CancelToken,
+    disk::metadata_of,
     engine::{
         Atomicity, Durability, EditOutcome, Editor, Engine, FileOutcome, FileStatus,
         documents::Located,
-        plan::{Action, Now, Original, PlannedFile, PlannedStep, Slot},
+        plan::{Action, Like, Now, Original, PlannedFile, PlannedStep, Slot},
         state::{Before, RecordedPath, UndoEntry, UndoStep},
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
@@ -47,7 +48,9 @@ impl Engine {
         let places = Places::of(&entry);
         let resolve = |resolver: &Resolver| {
             let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
-            let mut locked: Vec<_> = paths.iter().flatten().filter_map(|path| path.place().ok()).collect();
+            let found = paths.iter().flatten();
+            let mut locked: Vec<_> =
+                found.flat_map(|path| path.place().ok().into_iter().chain(path.shared_file())).collect();
             locked.sort_unstable();
             locked.dedup();
             (locked, paths)
@@ -82,7 +85,9 @@ impl Engine {
             let before = path.as_ref().map_err(IoError::clone).and_then(|path| {
                 let before = self.read_changed(path)?;
                 let actual = before.as_ref().map(|before| before.content.hash);
-                if actual == place.left {
+                // A link on the path has come since.
+                let is_elsewhere = path.absolute() != place.at.absolute();
+                if actual == place.left && !is_elsewhere {
                     documents.refuse_dirty(path, actual)?;
                     return Ok((path, before));
                 }
@@ -130,12 +135,11 @@ impl Engine {
         }
         let (mut files, mut steps) = (Vec::new(), Vec::new());
         for work in work {
-            let Some(step) = undo_step(&work.step) else {
-                let problem = Some("a file is larger than the limit of text operations".to_owned());
-                return Kept { problem, ..nothing };
-            };
+            match undo_step(&work.step) {
+                Ok(step) => steps.push(step),
+                Err(problem) => return Kept { problem: Some(problem), ..nothing },
+            }
             files.push(work.file);
-            steps.push(step);
         }
         let entry = UndoEntry { origin, steps };
         match state.undo().keep(&entry) {
@@ -170,14 +174,11 @@ impl Engine {
     }
 }
 
-/// What takes a step back; `None` if the old content is not known.
-fn undo_step(step: &PlannedStep) -> Option<UndoStep> {
+/// What takes a step back, or why that is not known.
+fn undo_step(step: &PlannedStep) -> Result<UndoStep, String> {
     let at = recorded_path(&step.path);
-    let before = match &step.original {
-        Some(original) => Some(before(original)?),
-        None => None,
-    };
-    Some(match &step.action {
+    let before = step.original.as_ref().map(|original| before(step, original)).transpose()?;
+    Ok(match &step.action {
         Action::Write { hash, .. } => UndoStep::Restore { at, left: Some(*hash), before },
         Action::Delete => UndoStep::Restore { at, left: None, before },
         Action::MoveFrom { from, file, .. } => {
@@ -186,9 +187,26 @@ fn undo_step(step: &PlannedStep) -> Option<UndoStep> {
     })
 }
 
-fn before(original: &Original) -> Option<Before> {
-    let content = original.content.as_ref()?;
-    Some(Before { bytes: content.bytes.clone(), mode: original.stat.mode })
+fn before(step: &PlannedStep, original: &Original) -> Result<Before, String> {
+    let content = original.content.as_ref().ok_or("a file is larger than the limit of text operations")?;
+    let metadata = if step.keeps_metadata() {
+        None
+    } else {
+        let metadata = step.path.open().and_then(|file| metadata_of(&file));
+        Some(metadata.map_err(|error| format!("the metadata of a file could not be read: {error}"))?)
+    };
+    Ok(Before { bytes: content.bytes.clone(), metadata })
+}
+
+impl PlannedStep {
+    /// Whether the new file gets the metadata of the one that it replaces.
+    fn keeps_metadata(&self) -> bool {
+        match &self.action {
+            Action::Write { in_place: true, .. } => true,
+            Action::Write { like: Like::File(path), .. } => path.absolute() == self.path.absolute(),
+            Action::Write { .. } | Action::Delete | Action::MoveFrom { .. } => false,
+        }
+    }
 }
 
 /// Says what an undo makes of a place.
@@ -253,8 +271,8 @@ impl Places {
 
     /// A file that comes back to the place takes precedence.
     fn restore(&mut self, at: usize, before: Option<&Before>) {
-        if let (Now::Nothing, Some(Before { bytes, mode })) = (&self.0[at].now, before) {
-            self.0[at].now = Now::Bytes { bytes: bytes.clone(), mode: mode & 0o7777 };
+        if let (Now::Nothing, Some(Before { bytes, metadata })) = (&self.0[at].now, before) {
+            self.0[at].now = Now::Bytes { bytes: bytes.clone(), metadata: metadata.clone() };
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     targets::{Step, Target},
 };
 use crate::{
+    disk::Metadata,
     engine::{
         Change, CreateFileData, Guard, TextChange, WriteSnippetData, file::FileContent, range::RangeFinder,
         read::VerifiedText,
@@ -39,7 +40,8 @@ pub(in crate::engine) enum Now {
     /// What was there before a transaction that is undone.
     Bytes {
         bytes: Vec<u8>,
-        mode: u32,
+        /// Unless it is that of the file that is there.
+        metadata: Option<Metadata>,
     },
 }
 

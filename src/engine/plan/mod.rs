@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     CancelToken,
-    disk::FileStat,
+    disk::{FileStat, Metadata},
     error::{IoError, IoErrorKind},
     hash::{ContentHash, TrackingHash},
     roots::RootedPath,
@@ -75,7 +75,7 @@ pub(super) enum Like {
     /// The same as with the file at this path.
     File(RootedPath),
     /// As with a file that is there no more.
-    Mode(u32),
+    Gone(Metadata),
 }
 
 /// What is kept of a file that was read, to know it again and to bring it back.

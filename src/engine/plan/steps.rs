@@ -72,8 +72,8 @@ impl Engine {
                 write(new, like_file.map_or(Like::New, |path| Like::File(path.clone())), create_parents)
                     .in_place_if(*like == Some(index) && keeps_its_inode(path))
             }
-            Now::Bytes { bytes, mode } => {
-                let like = if original.is_some() { Like::File((*path).clone()) } else { Like::Mode(*mode) };
+            Now::Bytes { bytes, metadata } => {
+                let like = metadata.clone().map_or_else(|| Like::File((*path).clone()), Like::Gone);
                 write(bytes.clone(), like, create_parents).in_place_if(original.is_some() && keeps_its_inode(path))
             }
         };

@@ -16,7 +16,7 @@ pub(in crate::engine) struct Targets<'r> {
     pub targets: Vec<Target<'r>>,
     /// The changes of one group depend on each other, those of different groups do not.
     pub groups: Vec<Vec<Step<'r>>>,
-    /// Where the files are, each once and sorted; what is locked.
+    /// Where the files are, and those with several names themselves, each once and sorted; what is locked.
     pub places: Vec<Place>,
 }
 
@@ -66,8 +66,11 @@ impl<'r> Targets<'r> {
             });
             groups[group].push(step);
         }
-        let mut places: Vec<_> = found.by_place.into_keys().filter_map(Result::ok).collect();
+        let paths = found.targets.iter().filter_map(|target| target.path.as_ref().ok());
+        let shared = paths.filter_map(RootedPath::shared_file);
+        let mut places: Vec<_> = found.by_place.into_keys().filter_map(Result::ok).chain(shared).collect();
         places.sort_unstable();
+        places.dedup();
         Self { targets: found.targets, groups, places }
     }
 }

@@ -4,8 +4,10 @@
 //! lock; what nobody holds is taken over by the next start. Where there are no locks (not on Unix), a second process that
 //! starts while another one commits may finish that transaction too.
 
+mod finish;
 mod record;
 mod recovery;
+mod target;
 mod temporaries;
 mod undo_store;
 
@@ -19,7 +21,8 @@ use std::{
 
 use uuid::Uuid;
 
-pub(super) use record::{Action, OldFile, Record, RecordedPath, Step};
+pub(super) use record::{Action, OldFile, Record, RecordedPath, RecordedRoot, Step};
+pub(super) use recovery::Locking;
 pub use recovery::RecoveryReport;
 use temporaries::Temporaries;
 pub use undo_store::UndoLimits;
@@ -27,7 +30,7 @@ pub(super) use undo_store::{Before, UndoEntry, UndoStep, UndoStore};
 
 use super::os_locks::try_lock;
 use crate::{
-    disk::{Dir, Disk, NewFileAccess, stat_file, write_all},
+    disk::{Dir, DirId, Disk, NewFileAccess, stat_file, write_all},
     temp_name::TempNames,
 };
 
@@ -47,11 +50,7 @@ impl StateDir {
     pub fn open(path: &Path, disk: Arc<dyn Disk>, limits: UndoLimits, temp_names: Arc<TempNames>) -> io::Result<Self> {
         let open = |name: &str| -> io::Result<Arc<Dir>> {
             let path = path.join(name);
-            let mut builder = DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(&path)?;
+            make_private_dirs(&*disk, &path)?;
             Dir::open_absolute(&path).map(Arc::new)
         };
         Ok(Self {
@@ -65,21 +64,31 @@ impl StateDir {
     }
 
     /// Records a transaction. When this returns it is committed: whatever happens, its steps are done, if not by its
-    /// owner then by the next start. After an error nothing is recorded.
-    pub fn begin(&self, record: &Record, sync: bool) -> io::Result<OpenRecord> {
-        let new_name = || OsString::from(format!("{}{RECORD}", Uuid::new_v4().simple()));
-        let (file, name) = create_locked(&*self.disk, &self.transactions, new_name)?;
-        let open = OpenRecord { disk: self.disk.clone(), dir: self.transactions.clone(), name, file };
-        open.write(&record.encode(), sync).or_else(|error| {
-            open.remove()?;
-            Err(error)
-        })?;
-        Ok(open)
+    /// owner then by the next start.
+    pub fn begin(&self, record: &Record, sync: bool) -> Result<OpenRecord, BeginError> {
+        let session = self.temp_names.session();
+        let new_name = || OsString::from(format!("{session}.{}{RECORD}", Uuid::new_v4().simple()));
+        let created = create_locked(&*self.disk, &self.transactions, new_name);
+        let (file, name) = created.map_err(BeginError::NotRecorded)?;
+        let open = self.open_record(file, name, sync);
+        let written = write_all(&*self.disk, &open.file, &record.encode());
+        let is_whole = written.is_ok();
+        match written.and_then(|()| open.sync()) {
+            Ok(()) => Ok(open),
+            Err(cause) => Err(match open.remove() {
+                Err(not_removed) if is_whole => BeginError::Recorded { cause, not_removed },
+                _ => BeginError::NotRecorded(cause),
+            }),
+        }
+    }
+
+    fn open_record(&self, file: File, name: OsString, sync: bool) -> OpenRecord {
+        OpenRecord { disk: self.disk.clone(), dir: self.transactions.clone(), name, file, sync }
     }
 
     /// Says where a temporary file may stay behind if this process dies; once for each directory.
-    pub fn note_temporaries(&self, directory: &Path, sync: bool) -> io::Result<()> {
-        self.temporaries.note(directory, sync)
+    pub fn note_temporaries(&self, directory: &Path, id: DirId, sync: bool) -> io::Result<()> {
+        self.temporaries.note(directory, id, sync)
     }
 
     /// Remembers that a temporary file could not be removed, so that the next start tries it.
@@ -92,33 +101,59 @@ impl StateDir {
     }
 }
 
+/// Why a transaction was not begun.
+#[derive(Debug)]
+pub(crate) enum BeginError {
+    NotRecorded(io::Error),
+    /// The record may not survive a power cut, but it stays: the next start finishes the transaction.
+    Recorded {
+        cause: io::Error,
+        not_removed: io::Error,
+    },
+}
+
 /// The record of a transaction that is being carried out; locked by its owner. Dropped, it is left to the next start.
 pub(crate) struct OpenRecord {
     disk: Arc<dyn Disk>,
     dir: Arc<Dir>,
     name: OsString,
     file: File,
+    sync: bool,
 }
 
 impl OpenRecord {
-    fn write(&self, bytes: &[u8], sync: bool) -> io::Result<()> {
-        write_all(&*self.disk, &self.file, bytes)?;
-        if sync {
-            self.disk.sync_file(&self.file)?;
-            self.disk.sync_dir(&self.dir)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the record of a transaction that is finished, or that nothing came of.
+    /// Removes the record of a transaction that is finished, or that nothing came of, so that no crash brings it back.
     pub fn finish(self) -> io::Result<()> {
         self.remove()
     }
 
-    /// An empty record is as good as none: it was never complete, and the next start removes it.
+    /// An empty record is as good as none: the next start removes it. Unlike the removal of the name, which the disk may
+    /// learn of much later, emptying it is durable at once.
     fn remove(&self) -> io::Result<()> {
-        self.disk.remove(&self.dir, &self.name).or_else(|_| self.disk.set_len(&self.file, 0))
+        let emptied = self.disk.set_len(&self.file, 0).and_then(|()| self.sync_if(|disk| disk.sync_file(&self.file)));
+        let removed = self.disk.remove(&self.dir, &self.name);
+        emptied.or_else(|_| removed.and_then(|()| self.sync_if(|disk| disk.sync_dir(&self.dir))))
     }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_if(|disk| disk.sync_file(&self.file).and_then(|()| disk.sync_dir(&self.dir)))
+    }
+
+    fn sync_if(&self, sync: impl FnOnce(&dyn Disk) -> io::Result<()>) -> io::Result<()> {
+        if self.sync { sync(&*self.disk) } else { Ok(()) }
+    }
+}
+
+/// Makes what is missing of a path of directories, for the owner alone, so that it survives a power cut.
+fn make_private_dirs(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<_> = path.ancestors().take_while(|path| !path.exists()).collect();
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path)?;
+    missing.iter().filter_map(|made| made.parent()).try_for_each(|parent| disk.sync_dir(&Dir::open_absolute(parent)?))
 }
 
 /// Makes a file that belongs to this process. A start that comes between making and locking it takes it for an abandoned

@@ -1,15 +1,16 @@
 //! The record of a transaction: what it changes, and the new contents.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Component, PathBuf},
     time::SystemTime,
 };
 
 use uuid::Uuid;
 
+use super::undo_store::{decode_metadata, encode_metadata};
 use crate::{
-    disk::FileStat,
+    disk::{FileStat, Metadata},
     encoding::{DecodeError, Decoder, Encoder, Kind},
     hash::ContentHash,
 };
@@ -18,6 +19,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
     pub origin: Uuid,
+    /// Those of all paths.
+    pub roots: Vec<RecordedRoot>,
     pub steps: Vec<Step>,
 }
 
@@ -26,6 +29,14 @@ pub(crate) struct Record {
 pub(crate) struct Step {
     pub at: RecordedPath,
     pub action: Action,
+}
+
+/// A root as it was, to tell it from another directory that has its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordedRoot {
+    pub path: PathBuf,
+    /// Unlike a device number it stays the same when the machine starts anew.
+    pub inode: u64,
 }
 
 /// A path that led through no link when it was recorded.
@@ -46,34 +57,38 @@ pub(crate) enum Action {
         /// Name in the same directory where the new content stands ready with its metadata; after the exchange the old
         /// content has this name.
         temp: OsString,
+        /// What the file has beside its content.
+        metadata: Metadata,
     },
     /// A new content is written over the old one in the same inode, to keep its links.
     WriteInPlace { old: OldFile, old_content: Vec<u8>, new: Vec<u8> },
     /// The file goes; until the end of the transaction it has the name `aside` in the same directory.
     Delete { old: OldFile, aside: OsString },
     /// The file comes from another path, where nothing stays. Over an existing file the two are exchanged first.
-    MoveFrom { from: RecordedPath, file: OldFile, overwritten: Option<OldFile> },
+    /// What is overwritten has the name `aside` at last, or where that is impossible before.
+    MoveFrom { from: RecordedPath, file: OldFile, overwritten: Option<OldFile>, aside: OsString },
 }
 
 /// A file as it was before the transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OldFile {
-    pub device: u64,
     pub inode: u64,
     pub size: u64,
     pub modified: SystemTime,
+    pub mode: u32,
     pub hash: ContentHash,
 }
 
 impl OldFile {
     pub fn new(stat: &FileStat, hash: ContentHash) -> Self {
-        let FileStat { device, inode, size, modified, .. } = *stat;
-        Self { device, inode, size, modified, hash }
+        let FileStat { inode, size, modified, mode, .. } = *stat;
+        Self { inode, size, modified, mode, hash }
     }
 
-    /// Whether it may be the same file, by its stat data. The time of its last status change says nothing: a rename alters it.
+    /// Whether it may be the same file, by its stat data. The time of its last status change says nothing: a rename
+    /// alters it; nor does the device number, which may be another one when the machine has started anew.
     pub fn is(&self, stat: &FileStat) -> bool {
-        (self.device, self.inode, self.size, self.modified) == (stat.device, stat.inode, stat.size, stat.modified)
+        (self.inode, self.size, self.modified) == (stat.inode, stat.size, stat.modified)
     }
 }
 
@@ -81,6 +96,11 @@ impl Record {
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Encoder::new(Kind::Transaction);
         to.uuid(self.origin);
+        to.number(self.roots.len() as u64);
+        for RecordedRoot { path, inode } in &self.roots {
+            to.path(path);
+            to.number(*inode);
+        }
         for Step { at, action } in &self.steps {
             at.encode(&mut to);
             action.encode(&mut to);
@@ -91,8 +111,12 @@ impl Record {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Decoder::new(bytes, Kind::Transaction)?;
         let origin = from.uuid()?;
+        let mut roots = Vec::new();
+        for _ in 0..from.number()? {
+            roots.push(RecordedRoot { path: from.path()?, inode: from.number()? });
+        }
         let steps = from.rest(|from| Ok(Step { at: RecordedPath::decode(from)?, action: Action::decode(from)? }))?;
-        Ok(Self { origin, steps })
+        Ok(Self { origin, roots, steps })
     }
 }
 
@@ -118,13 +142,24 @@ impl RecordedPath {
 }
 
 impl Action {
+    /// The name of the temporary file, if there is one.
+    pub(super) fn temporary(&self) -> Option<&OsStr> {
+        match self {
+            Self::Write { temp: name, .. } | Self::Delete { aside: name, .. } | Self::MoveFrom { aside: name, .. } => {
+                Some(name)
+            }
+            Self::WriteInPlace { .. } => None,
+        }
+    }
+
     fn encode(&self, to: &mut Encoder) {
         match self {
-            Self::Write { old, new, temp } => {
+            Self::Write { old, new, temp, metadata } => {
                 to.tag(0);
                 to.optional(old.as_ref(), |to, old| old.encode(to));
                 to.bytes(new);
                 to.name(temp);
+                encode_metadata(to, metadata);
             }
             Self::WriteInPlace { old, old_content, new } => {
                 to.tag(1);
@@ -137,18 +172,24 @@ impl Action {
                 old.encode(to);
                 to.name(aside);
             }
-            Self::MoveFrom { from, file, overwritten } => {
+            Self::MoveFrom { from, file, overwritten, aside } => {
                 to.tag(3);
                 from.encode(to);
                 file.encode(to);
                 to.optional(overwritten.as_ref(), |to, old| old.encode(to));
+                to.name(aside);
             }
         }
     }
 
     fn decode(from: &mut Decoder) -> Result<Self, DecodeError> {
         Ok(match from.tag()? {
-            0 => Self::Write { old: from.optional(OldFile::decode)?, new: from.bytes()?.to_vec(), temp: from.name()? },
+            0 => Self::Write {
+                old: from.optional(OldFile::decode)?,
+                new: from.bytes()?.to_vec(),
+                temp: from.name()?,
+                metadata: decode_metadata(from)?,
+            },
             1 => Self::WriteInPlace {
                 old: OldFile::decode(from)?,
                 old_content: from.bytes()?.to_vec(),
@@ -159,6 +200,7 @@ impl Action {
                 from: RecordedPath::decode(from)?,
                 file: OldFile::decode(from)?,
                 overwritten: from.optional(OldFile::decode)?,
+                aside: from.name()?,
             },
             _ => return Err(DecodeError::Torn),
         })
@@ -167,19 +209,19 @@ impl Action {
 
 impl OldFile {
     fn encode(&self, to: &mut Encoder) {
-        to.number(self.device);
         to.number(self.inode);
         to.number(self.size);
         to.time(self.modified);
+        to.number(self.mode.into());
         to.hash(&self.hash);
     }
 
     fn decode(from: &mut Decoder) -> Result<Self, DecodeError> {
         Ok(Self {
-            device: from.number()?,
             inode: from.number()?,
             size: from.number()?,
             modified: from.time()?,
+            mode: from.mode()?,
             hash: from.hash()?,
         })
     }

@@ -11,7 +11,7 @@ use std::{
 
 use super::create_locked;
 use crate::{
-    disk::{Dir, Disk, write_all},
+    disk::{Dir, DirId, Disk, write_all},
     encoding::{os_bytes, os_string},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Temporaries {
 struct Noted {
     /// Locked as long as the session lives.
     file: Option<File>,
+    /// The file's name is known to be on the disk.
+    is_synced: bool,
     /// Each directory, and whether it is known to be on the disk.
     directories: HashSet<(PathBuf, bool)>,
     left_behind: bool,
@@ -44,7 +46,7 @@ impl Temporaries {
     }
 
     /// When this returns, the next start would look for temporary files in the directory.
-    pub fn note(&self, directory: &Path, sync: bool) -> io::Result<()> {
+    pub fn note(&self, directory: &Path, id: DirId, sync: bool) -> io::Result<()> {
         let mut noted = self.noted();
         let known = (directory.to_path_buf(), sync);
         if noted.directories.contains(&known) {
@@ -55,11 +57,16 @@ impl Temporaries {
             None => self.make()?,
         };
         // The first separator ends a line that a failure has torn.
-        let line = [&[SEPARATOR], &*os_bytes(directory.as_os_str()), &[SEPARATOR]].concat();
+        let inode = format!("{:x}:", id.inode);
+        let line = [&[SEPARATOR], inode.as_bytes(), &*os_bytes(directory.as_os_str()), &[SEPARATOR]].concat();
         let written = write_all(&*self.disk, &file, &line);
         let synced = written.and_then(|()| if sync { self.disk.sync_file(&file) } else { Ok(()) });
         noted.file = Some(file);
         synced?;
+        if sync && !noted.is_synced {
+            self.disk.sync_dir(&self.dir)?;
+            noted.is_synced = true;
+        }
         noted.directories.insert(known);
         Ok(())
     }
@@ -78,11 +85,15 @@ impl Temporaries {
     }
 }
 
-/// The directories of a note. A line that is torn at the end was never acted upon.
-pub(super) fn directories(note: &[u8]) -> impl Iterator<Item = PathBuf> {
+/// The directories of a note, each with its inode. A line that is torn at the end was never acted upon.
+pub(super) fn directories(note: &[u8]) -> impl Iterator<Item = (PathBuf, u64)> {
     let complete = note.iter().rposition(|byte| *byte == SEPARATOR).map_or(0, |end| end + 1);
     let lines = note[..complete].split(|byte| *byte == SEPARATOR).filter(|line| !line.is_empty());
-    lines.filter_map(|line| os_string(line).ok().map(PathBuf::from))
+    lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let inode = u64::from_str_radix(std::str::from_utf8(&line[..colon]).ok()?, 16).ok()?;
+        Some((os_string(&line[colon + 1..]).ok()?.into(), inode))
+    })
 }
 
 /// No path contains it.

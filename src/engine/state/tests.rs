@@ -1,3 +1,5 @@
+mod recovery;
+
 use std::{
     ffi::{OsStr, OsString},
     fs,
@@ -11,12 +13,17 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Action, Before, OldFile, Record, RecordedPath, RecoveryReport, StateDir, Step, UndoEntry, UndoLimits, UndoStep,
+    Action, Before, BeginError, Locking, OldFile, Record, RecordedPath, RecordedRoot, RecoveryReport, StateDir, Step,
+    UndoEntry, UndoLimits, UndoStep,
 };
 use crate::{
-    disk::{Dir, OsDisk},
+    disk::{
+        Dir, DirId, Metadata, OsDisk,
+        faulty::{Fault, FaultyDisk},
+        metadata_of,
+    },
     encoding::{DecodeError, Decoder, Encoder, Kind},
-    engine::{LockingPolicy, os_locks::OsLocks},
+    engine::{LockingPolicy, locks::FileLocks, os_locks::OsLocks},
     hash::ContentHash,
     roots::Place,
     temp_name::TempNames,
@@ -33,6 +40,14 @@ fn no_locks() -> OsLocks {
     OsLocks::new(LockingPolicy::None)
 }
 
+fn recover(scene: &Scene) -> RecoveryReport {
+    recover_with(&open(&scene.state()).0, &no_locks())
+}
+
+fn recover_with(state: &StateDir, across: &OsLocks) -> RecoveryReport {
+    state.recover(Locking { here: &FileLocks::default(), across })
+}
+
 fn at(relative: impl AsRef<OsStr>) -> RecordedPath {
     RecordedPath { root: "/r".into(), relative: PathBuf::from(relative.as_ref()) }
 }
@@ -42,24 +57,39 @@ fn old_file(seconds: i64) -> OldFile {
         0.. => SystemTime::UNIX_EPOCH + Duration::new(seconds.unsigned_abs(), 7),
         _ => SystemTime::UNIX_EPOCH - Duration::new(seconds.unsigned_abs(), 7),
     };
-    OldFile { device: 1, inode: u64::MAX, size: 3, modified, hash: ContentHash::of(b"old") }
+    OldFile { inode: u64::MAX, size: 3, modified, mode: 0o100_640, hash: ContentHash::of(b"old") }
 }
 
 fn every_action() -> Record {
     let steps = [
-        Action::Write { old: None, new: b"new".to_vec(), temp: ".t".into() },
-        Action::Write { old: Some(old_file(-5)), new: Vec::new(), temp: OsStr::from_bytes(b"\xff").into() },
+        Action::Write { old: None, new: b"new".to_vec(), temp: ".t".into(), metadata: metadata() },
+        Action::Write {
+            old: Some(old_file(-5)),
+            new: Vec::new(),
+            temp: OsStr::from_bytes(b"\xff").into(),
+            metadata: Metadata { attributes: Vec::new(), ..metadata() },
+        },
         Action::WriteInPlace { old: old_file(0), old_content: b"old".to_vec(), new: b"newer".to_vec() },
         Action::Delete { old: old_file(1 << 40), aside: ".a".into() },
-        Action::MoveFrom { from: at("b/c"), file: old_file(1), overwritten: None },
-        Action::MoveFrom { from: at(OsStr::from_bytes(b"\xfe/x")), file: old_file(1), overwritten: Some(old_file(2)) },
+        Action::MoveFrom { from: at("b/c"), file: old_file(1), overwritten: None, aside: ".a".into() },
+        Action::MoveFrom {
+            from: at(OsStr::from_bytes(b"\xfe/x")),
+            file: old_file(1),
+            overwritten: Some(old_file(2)),
+            aside: ".b".into(),
+        },
     ];
     let steps = steps.into_iter().map(|action| Step { at: at("a/b"), action }).collect();
-    Record { origin: Uuid::from_u128(5), steps }
+    Record { origin: Uuid::from_u128(5), roots: vec![RecordedRoot { path: "/r".into(), inode: 3 }], steps }
+}
+
+fn metadata() -> Metadata {
+    let attributes = vec![(c"user.note".into(), Some(b"kept".to_vec())), (c"user.unreadable".into(), None)];
+    Metadata { mode: 0o4755, owner: 1, group: u32::MAX, attributes }
 }
 
 fn every_undo_step() -> UndoEntry {
-    let before = || Some(Before { bytes: b"before".to_vec(), mode: 0o100_640 });
+    let before = || Some(Before { bytes: b"before".to_vec(), metadata: Some(metadata()) });
     UndoEntry {
         origin: Uuid::from_u128(6),
         steps: vec![
@@ -128,8 +158,11 @@ fn a_time_no_nanosecond_before_the_epoch_is_torn() {
 #[test]
 fn a_path_that_leads_out_of_its_root_is_not_accepted() {
     for relative in ["../x", "a/../../x", "/x", ""] {
-        let step = Step { at: at(relative), action: Action::Write { old: None, new: Vec::new(), temp: ".t".into() } };
-        let record = Record { origin: Uuid::nil(), steps: vec![step] };
+        let step = Step {
+            at: at(relative),
+            action: Action::Write { old: None, new: Vec::new(), temp: ".t".into(), metadata: metadata() },
+        };
+        let record = Record { origin: Uuid::nil(), roots: Vec::new(), steps: vec![step] };
         assert_eq!(Record::decode(&record.encode()), Err(DecodeError::Torn), "{relative:?}");
     }
 }
@@ -151,17 +184,33 @@ impl Scene {
         self.dir.path().canonicalize().unwrap().join("root")
     }
 
+    fn root_id(&self) -> DirId {
+        Dir::open_absolute(&self.root()).unwrap().id()
+    }
+
+    fn open_faulty(&self, fault: Option<(usize, Fault)>) -> (StateDir, Arc<FaultyDisk>) {
+        let disk = Arc::new(FaultyDisk::new(fault));
+        let state = StateDir::open(&self.state(), disk.clone(), LIMITS, Arc::new(TempNames::new()));
+        (state.unwrap(), disk)
+    }
+
     fn state(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// Those of `a` with another mode.
+    fn metadata(&self, mode: u32) -> Metadata {
+        Metadata { mode, ..metadata_of(&fs::File::open(self.root().join("a")).unwrap()).unwrap() }
     }
 
     /// The record of a transaction that writes `new` to `a`.
     fn record(&self) -> Record {
         let stat = Dir::open_absolute(&self.root()).unwrap().stat("a".as_ref()).unwrap();
         let old = Some(OldFile::new(&stat, ContentHash::of(b"old")));
-        let action = Action::Write { old, new: b"new".to_vec(), temp: ".none".into() };
+        let action = Action::Write { old, new: b"new".to_vec(), temp: ".none".into(), metadata: self.metadata(0o644) };
         let at = RecordedPath { root: self.root(), relative: "a".into() };
-        Record { origin: Uuid::from_u128(7), steps: vec![Step { at, action }] }
+        let roots = vec![RecordedRoot { path: self.root(), inode: self.root_id().inode }];
+        Record { origin: Uuid::from_u128(7), roots, steps: vec![Step { at, action }] }
     }
 
     fn abandon(&self, content: &[u8]) {
@@ -182,10 +231,36 @@ impl Scene {
 fn a_committed_transaction_is_finished_by_the_next_start() {
     let scene = Scene::new();
     drop(open(&scene.state()).0.begin(&scene.record(), true).unwrap());
-    let report = open(&scene.state()).0.recover(&no_locks());
+    let report = recover(&scene);
     let finished = vec![(Uuid::from_u128(7), vec![scene.root().join("a")])];
     assert_eq!(report, RecoveryReport { finished, ..RecoveryReport::default() });
     assert_eq!((scene.content().as_str(), scene.records().len()), ("new", 0));
+}
+
+#[test]
+fn a_record_whose_removal_a_power_cut_takes_back_is_not_carried_out_again() {
+    for crashes in [false, true] {
+        let scene = Scene::new();
+        let (state, disk) = scene.open_faulty(None);
+        let record = state.begin(&scene.record(), true).unwrap();
+        let name = scene.state().join("transactions").join(&scene.records()[0]);
+        let on_the_disk = scene.dir.path().join("on the disk");
+        fs::hard_link(&name, &on_the_disk).unwrap();
+        let names = if crashes {
+            drop((state, record));
+            let (state, disk) = scene.open_faulty(None);
+            assert_eq!(recover_with(&state, &no_locks()).finished.len(), 1);
+            disk.names()
+        } else {
+            record.finish().unwrap();
+            disk.names()
+        };
+        assert!(names.ends_with(&["set_len", "sync_file", "remove"]), "{names:?}");
+        fs::write(scene.root().join("a"), "old").unwrap();
+        fs::rename(&on_the_disk, &name).unwrap();
+        assert_eq!(recover(&scene), RecoveryReport::default());
+        assert_eq!(scene.content(), "old");
+    }
 }
 
 #[test]
@@ -193,7 +268,7 @@ fn the_transaction_of_a_process_that_lives_is_left_to_it() {
     let scene = Scene::new();
     let (state, _) = open(&scene.state());
     let record = state.begin(&scene.record(), false).unwrap();
-    assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
+    assert_eq!(recover(&scene), RecoveryReport::default());
     assert_eq!(scene.content(), "old");
     record.finish().unwrap();
     assert_eq!(scene.records(), Vec::<OsString>::new());
@@ -207,7 +282,7 @@ fn a_file_that_another_process_is_editing_is_waited_for() {
     let place = Place::in_directory(Dir::open_absolute(&scene.root()).unwrap().id(), "a".as_ref());
     std::thread::scope(|scope| {
         let editing = advisory().lock(&[place]).unwrap();
-        let start = scope.spawn(|| open(&scene.state()).0.recover(&advisory()));
+        let start = scope.spawn(|| recover_with(&open(&scene.state()).0, &advisory()));
         assert_eq!(scene.content(), "old");
         fs::write(scene.root().join("a"), "edited").unwrap();
         drop(editing);
@@ -222,7 +297,7 @@ fn of_several_that_start_at_once_one_finishes_a_transaction() {
         let scene = Scene::new();
         drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
         let reports: Vec<_> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&scene.state()).0.recover(&no_locks()))).collect();
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| recover(&scene))).collect();
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         assert_eq!(reports.iter().map(|report| report.finished.len()).sum::<usize>(), 1, "{reports:?}");
@@ -246,20 +321,44 @@ fn a_record_that_cannot_be_read_is_moved_aside_and_said_so() {
     {
         let scene = Scene::new();
         scene.abandon(content);
-        let report = open(&scene.state()).0.recover(&no_locks());
+        let report = recover(&scene);
         let aside = scene.state().join("transactions/1.record.set-aside");
         assert_eq!(report.set_aside, [(aside.clone(), reason.to_owned())]);
         assert_eq!(fs::read(aside).unwrap(), content);
         assert_eq!(scene.content(), "old");
-        assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default(), "it is told once");
+        assert_eq!(recover(&scene), RecoveryReport::default(), "it is told once");
     }
+}
+
+#[test]
+fn a_record_that_can_neither_be_synced_nor_removed_is_carried_out_by_the_next_start() {
+    let scene = Scene::new();
+    open(&scene.state());
+    // Made, written, synced.
+    let (state, disk) = scene.open_faulty(Some((3, Fault::Death)));
+    let begun = state.begin(&scene.record(), true);
+    assert!(matches!(begun, Err(BeginError::Recorded { .. })), "{:?}", disk.names());
+    assert_eq!(recover(&scene).finished.len(), 1);
+    assert_eq!(scene.content(), "new");
+}
+
+#[test]
+fn what_is_made_in_the_state_directory_survives_a_power_cut() {
+    let scene = Scene::new();
+    let (state, disk) = scene.open_faulty(None);
+    // The directory itself and its three parts.
+    assert_eq!(disk.names(), ["sync_dir"; 4]);
+    for sync in [false, true, true] {
+        state.note_temporaries(&scene.root(), scene.root_id(), sync).unwrap();
+    }
+    assert_eq!(disk.names()[4..], ["create", "write", "write", "sync_file", "sync_dir"]);
 }
 
 #[test]
 fn a_record_that_was_never_written_is_removed() {
     let scene = Scene::new();
     scene.abandon(b"");
-    assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
+    assert_eq!(recover(&scene), RecoveryReport::default());
     assert_eq!(scene.records(), Vec::<OsString>::new());
 }
 
@@ -277,7 +376,7 @@ fn a_target_that_is_neither_old_nor_new_is_left_alone() {
         let scene = Scene::new();
         drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
         how(&scene);
-        let report = open(&scene.state()).0.recover(&no_locks());
+        let report = recover(&scene);
         assert_eq!(report.left_alone.len(), 1, "{report:?}");
         assert_eq!((scene.content().as_str(), scene.records().len()), (content, 0));
     }
@@ -290,7 +389,7 @@ fn a_root_that_became_a_link_is_not_followed() {
     let elsewhere = scene.dir.path().join("elsewhere");
     fs::rename(scene.root(), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, scene.dir.path().join("root")).unwrap();
-    let report = open(&scene.state()).0.recover(&no_locks());
+    let report = recover(&scene);
     assert_eq!(report.left_alone.len(), 1, "{report:?}");
     assert_eq!(fs::read_to_string(elsewhere.join("a")).unwrap(), "old");
 }
@@ -301,9 +400,9 @@ fn a_root_that_is_not_there_may_come_back_and_the_record_waits_for_it() {
     drop(open(&scene.state()).0.begin(&scene.record(), false).unwrap());
     let away = scene.dir.path().join("away");
     fs::rename(scene.root(), &away).unwrap();
-    assert_eq!(open(&scene.state()).0.recover(&no_locks()).problems.len(), 1);
+    assert_eq!(recover(&scene).problems.len(), 1);
     fs::rename(&away, scene.dir.path().join("root")).unwrap();
-    assert_eq!(open(&scene.state()).0.recover(&no_locks()).finished.len(), 1);
+    assert_eq!(recover(&scene).finished.len(), 1);
     assert_eq!(scene.content(), "new");
 }
 
@@ -313,14 +412,14 @@ fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
     let (dead, dead_names) = open(&scene.state());
     let (living, living_names) = open(&scene.state());
     let [of_the_dead, of_the_living] = [(&dead, &dead_names), (&living, &living_names)].map(|(state, names)| {
-        state.note_temporaries(&scene.root(), false).unwrap();
+        state.note_temporaries(&scene.root(), scene.root_id(), false).unwrap();
         let path = scene.root().join(names.next(None));
         fs::write(&path, "").unwrap();
         path
     });
     dead.left_behind();
     drop(dead);
-    assert_eq!(open(&scene.state()).0.recover(&no_locks()), RecoveryReport::default());
+    assert_eq!(recover(&scene), RecoveryReport::default());
     assert!(!of_the_dead.exists() && of_the_living.exists());
     drop(living);
     assert_eq!(
@@ -334,14 +433,14 @@ fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
 fn what_somebody_wrote_to_while_it_was_swapped_is_kept() {
     let scene = Scene::new();
     let (dead, names) = open(&scene.state());
-    dead.note_temporaries(&scene.root(), false).unwrap();
+    dead.note_temporaries(&scene.root(), scene.root_id(), false).unwrap();
     let stat = Dir::open_absolute(&scene.root()).unwrap().stat("a".as_ref()).unwrap();
     let temp = scene.root().join(names.next(Some(&stat)));
     fs::rename(scene.root().join("a"), &temp).unwrap();
     fs::write(&temp, "old and more").unwrap();
     dead.left_behind();
     drop(dead);
-    let report = open(&scene.state()).0.recover(&no_locks());
+    let report = recover(&scene);
     assert_eq!(report.kept.len(), 1, "{report:?}");
     assert_eq!(fs::read_to_string(&report.kept[0]).unwrap(), "old and more");
     assert!(!temp.exists());
@@ -356,7 +455,7 @@ fn undo_entries_are_found_until_room_or_time_is_up() {
         steps: vec![UndoStep::Restore {
             at: at("a"),
             left: None,
-            before: Some(Before { bytes: vec![0; bytes], mode: 0o644 }),
+            before: Some(Before { bytes: vec![0; bytes], metadata: None }),
         }],
     };
     let file = |origin: u128| scene.state().join(format!("undo/{}.undo", Uuid::from_u128(origin).simple()));

@@ -1,7 +1,7 @@
 //! What is needed to take transactions back, as long as there is room.
 
 use std::{
-    ffi::OsString,
+    ffi::{CString, OsString},
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::RecordedPath;
 use crate::{
-    disk::{Dir, Disk, NewFileAccess, write_all},
+    disk::{Dir, Disk, Metadata, NewFileAccess, write_all},
     encoding::{DecodeError, Decoder, Encoder, Kind},
     hash::ContentHash,
 };
@@ -59,7 +59,8 @@ pub(crate) enum UndoStep {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Before {
     pub bytes: Vec<u8>,
-    pub mode: u32,
+    /// `None` if the file that has taken its place has the same.
+    pub metadata: Option<Metadata>,
 }
 
 /// The entries of all processes that use the directory, one file each. They are not synced: after a power cut the last
@@ -212,12 +213,33 @@ impl UndoEntry {
 impl Before {
     fn encode(to: &mut Encoder, before: &Self) {
         to.bytes(&before.bytes);
-        to.number(before.mode.into());
+        to.optional(before.metadata.as_ref(), encode_metadata);
     }
 
     fn decode(from: &mut Decoder) -> Result<Self, DecodeError> {
-        let bytes = from.bytes()?.to_vec();
-        let mode = u32::try_from(from.number()?).map_err(|_| DecodeError::Torn)?;
-        Ok(Self { bytes, mode })
+        Ok(Self { bytes: from.bytes()?.to_vec(), metadata: from.optional(decode_metadata)? })
     }
+}
+
+pub(super) fn encode_metadata(to: &mut Encoder, metadata: &Metadata) {
+    let Metadata { mode, owner, group, attributes } = metadata;
+    for number in [mode, owner, group] {
+        to.number((*number).into());
+    }
+    to.number(attributes.len() as u64);
+    for (name, value) in attributes {
+        to.bytes(name.to_bytes());
+        to.optional(value.as_ref(), |to, value| to.bytes(value));
+    }
+}
+
+pub(super) fn decode_metadata(from: &mut Decoder) -> Result<Metadata, DecodeError> {
+    let mut number = || u32::try_from(from.number()?).map_err(|_| DecodeError::Torn);
+    let (mode, owner, group) = (number()?, number()?, number()?);
+    let attribute = |from: &mut Decoder| {
+        let name = CString::new(from.bytes()?).map_err(|_| DecodeError::Torn)?;
+        Ok((name, from.optional(|from| Ok(from.bytes()?.to_vec()))?))
+    };
+    let attributes = (0..from.number()?).map(|_| attribute(from)).collect::<Result<_, _>>()?;
+    Ok(Metadata { mode, owner, group, attributes })
 }

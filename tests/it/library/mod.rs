@@ -2,6 +2,8 @@
 
 mod buffers;
 mod edits;
+#[cfg(unix)]
+mod hard_links;
 mod manager;
 mod metadata;
 mod reads;

@@ -1,0 +1,68 @@
+//! What an undo brings back, and when it is refused.
+
+use super::*;
+
+#[cfg(unix)]
+#[test]
+fn an_undo_does_not_follow_a_link_that_came_later() {
+    let scene = Scene::new(FileSystem::Able);
+    fs::create_dir(scene.path("sub")).unwrap();
+    let (engine, _) = scene.engine(None);
+    let create = || scenario("", |scene| vec![scene.create("sub/a")]);
+    assert!(scene.apply(&engine, &create(), Atomicity::Transaction).applied);
+    fs::rename(scene.path("sub"), scene.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", scene.path("sub")).unwrap();
+
+    let outcome = scene.undo(&engine);
+    let error = outcome.files[0].error.as_ref().map(|error| &error.kind);
+    assert!(matches!(error, Some(IoErrorKind::ContentMismatch { .. })), "{outcome:?}");
+    assert_eq!(scene.content("elsewhere/a"), Some(new("sub/a")));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_undo_brings_back_what_files_had_beside_their_contents() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+    let scene = Scene::new(FileSystem::Able);
+    let names = ["0", "1", "2", "3"];
+    for name in names {
+        if chown(scene.path(name), Some(12345), Some(54321)).is_err() {
+            eprintln!("SKIPPED in part: only root may give files away");
+        }
+        fs::set_permissions(scene.path(name), fs::Permissions::from_mode(0o4750)).unwrap();
+        if let Err(error) = setxattr(scene.path(name), "user.note", b"kept", XattrFlags::empty()) {
+            eprintln!("SKIPPED in part: {error}");
+        }
+    }
+    let look = |name: &str| {
+        let meta = fs::metadata(scene.path(name)).unwrap();
+        let mut note = [0; 4];
+        let length = getxattr(scene.path(name), "user.note", &mut note[..]).unwrap_or(0);
+        (meta.uid(), meta.gid(), meta.mode(), note[..length].to_vec())
+    };
+    let before = names.map(look);
+    let changes = scenario("", |scene| {
+        let overwrite = CreateOptions { overwrite: true, ..CreateOptions::default() };
+        let made_again =
+            CreateFileData { path: scene.path("3"), text: new("3"), options: overwrite, expected: Guard::default() };
+        vec![
+            scene.delete("0"),
+            scene.rename("linked", "1"),
+            scene.edit("2"),
+            scene.delete("3"),
+            Change::Create(made_again),
+        ]
+    });
+    let (engine, _) = scene.engine(None);
+    let outcome = scene.apply(&engine, &changes, Atomicity::Transaction);
+    assert!(outcome.applied, "{outcome:?}");
+    assert_ne!(look("3"), before[3]);
+
+    let outcome = scene.undo(&engine);
+    assert!(outcome.applied, "{outcome:?}");
+    assert_eq!(outcome.files.iter().flat_map(|file| &file.warnings).count(), 0, "{outcome:?}");
+    assert_eq!(names.map(look), before);
+}
