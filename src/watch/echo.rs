@@ -106,6 +106,11 @@ impl Echo {
         (!mem::replace(&mut latest.heard, true)).then_some(latest.leaves != Found::NoFile)
     }
 
+    /// Whether any write of this path was announced lately.
+    pub fn has_announced(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// To be asked before the disk is looked at.
     pub fn landed(&self, path: &Path) -> Landed {
         let own = self.files.get(path);

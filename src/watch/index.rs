@@ -189,10 +189,17 @@ impl Index {
         }
     }
 
-    /// Counts a file that somebody has told of as there.
+    /// Counts a file that somebody else has told of as there, as nobody has seen it yet.
     pub fn hear_of(&mut self, file: &Path) {
-        let look = self.look(file).copied().unwrap_or_default();
-        self.insert(file, look, true);
+        self.insert(file, Look::default(), true);
+    }
+
+    /// Lets only the times tell whether a file has changed: another content may have been told of in between.
+    pub fn doubt_content(&mut self, file: &Path) {
+        let Some((parent, name)) = file.parent().zip(file.file_name()) else { return };
+        if let Some(entry) = self.directories.get_mut(parent).and_then(|directory| directory.files.get_mut(name)) {
+            entry.look.content = 0;
+        }
     }
 
     pub fn remove(&mut self, file: &Path) {

@@ -305,6 +305,9 @@ impl Worker {
         if let Some(from) = &change.from {
             self.hear_of_own(from);
         }
+        if self.shared.echo().has_announced(&change.path) {
+            self.index.doubt_content(&change.path);
+        }
         let before = self.index.look(&change.path).copied();
         if let (None, Some(before)) = (&change.from, before) {
             let now = probe::glance(&change.path);
