@@ -85,7 +85,11 @@ impl Scene {
             fs::write(dir.path().join(name), old(name)).unwrap();
         }
         fs::hard_link(dir.path().join("linked"), dir.path().join("link")).unwrap();
-        Self { dir, state: tempfile::tempdir().unwrap(), file_system }
+        let state = tempfile::tempdir().unwrap();
+        for part in ["transactions", "temporary", "undo"] {
+            fs::create_dir(state.path().join(part)).unwrap();
+        }
+        Self { dir, state, file_system }
     }
 
     fn engine(&self, fault: Option<(usize, Fault)>) -> (Engine, Arc<FaultyDisk>) {
@@ -319,6 +323,11 @@ fn run_on(file_system: FileSystem, scenario: &Scenario, atomicity: Atomicity, fa
 fn whatever_fails_every_file_is_wholly_old_or_new_and_the_answer_is_true() {
     for file_system in FileSystem::ALL {
         for scenario in &SCENARIOS {
+            // These two differ from others only in how a file is written.
+            let is_special = matches!(file_system, FileSystem::Plainest | FileSystem::WithoutProc);
+            if is_special && !["edit", "everything"].contains(&scenario.name) {
+                continue;
+            }
             let run = |fault| run_on(file_system, scenario, Atomicity::Transaction, fault);
             let name = format!("{} on {file_system:?}", scenario.name);
             let clean = run(None);

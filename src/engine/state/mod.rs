@@ -47,11 +47,7 @@ impl StateDir {
     pub fn open(path: &Path, disk: Arc<dyn Disk>, limits: UndoLimits, temp_names: Arc<TempNames>) -> io::Result<Self> {
         let open = |name: &str| -> io::Result<Arc<Dir>> {
             let path = path.join(name);
-            let mut builder = DirBuilder::new();
-            builder.recursive(true);
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(&path)?;
+            make_dir(&*disk, &path)?;
             Dir::open_absolute(&path).map(Arc::new)
         };
         Ok(Self {
@@ -90,6 +86,23 @@ impl StateDir {
     pub fn undo(&self) -> &UndoStore {
         &self.undo
     }
+}
+
+/// Makes a directory for its owner alone, and those above it, unless they are there; those that are made are on the disk.
+fn make_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let parent = path.parent().unwrap_or(path);
+    match builder.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path => {
+            make_dir(disk, parent)?;
+            builder.create(path)?;
+        }
+        made => made?,
+    }
+    disk.sync_dir(&Dir::open_absolute(parent)?)
 }
 
 /// The record of a transaction that is being carried out; locked by its owner. Dropped, it is left to the next start.

@@ -29,6 +29,8 @@ struct Noted {
     file: Option<File>,
     /// Each directory, and whether it is known to be on the disk.
     directories: HashSet<(PathBuf, bool)>,
+    /// The note itself is known to be on the disk.
+    is_named_on_disk: bool,
     left_behind: bool,
 }
 
@@ -60,6 +62,10 @@ impl Temporaries {
         let synced = written.and_then(|()| if sync { self.disk.sync_file(&file) } else { Ok(()) });
         noted.file = Some(file);
         synced?;
+        if sync && !noted.is_named_on_disk {
+            self.disk.sync_dir(&self.dir)?;
+            noted.is_named_on_disk = true;
+        }
         noted.directories.insert(known);
         Ok(())
     }
