@@ -43,6 +43,7 @@ struct Scene {
     dir: tempfile::TempDir,
     state: tempfile::TempDir,
     file_system: FileSystem,
+    undo: UndoLimits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl Scene {
         for part in ["transactions", "temporary", "undo"] {
             fs::create_dir(state.path().join(part)).unwrap();
         }
-        Self { dir, state, file_system }
+        Self { dir, state, file_system, undo: UndoLimits::default() }
     }
 
     fn engine(&self, fault: Option<(usize, Fault)>) -> (Engine, Arc<FaultyDisk>) {
@@ -107,7 +108,7 @@ impl Scene {
             cache: Arc::new(HashCache::new(CacheLimits::default())),
             locking: LockingPolicy::None,
             state_dir: Some(self.state.path().to_path_buf()),
-            undo: UndoLimits::default(),
+            undo: self.undo,
             disk: disk.clone(),
             observer,
         });

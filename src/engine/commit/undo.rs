@@ -115,9 +115,14 @@ impl Engine {
     }
 
     /// Keeps what is needed to take this work back, as far as that is wanted.
-    pub(super) fn keep_undo<'w>(&self, origin: Uuid, work: impl Iterator<Item = &'w Work>) -> Kept {
+    pub(super) fn keep_undo<'w>(&self, origin: Uuid, work: impl Iterator<Item = &'w Work> + Clone) -> Kept {
         let nothing = Kept { entry: None, files: Vec::new(), problem: None };
         let Some(state) = self.state.as_ref().filter(|state| state.undo().is_on()) else { return nothing };
+        let bytes =
+            work.clone().filter_map(|work| work.step.original.as_ref()).map(|original| original.stat.size).sum();
+        if let Err(error) = state.undo().check_size(bytes) {
+            return Kept { problem: Some(error.to_string()), ..nothing };
+        }
         let (mut files, mut steps) = (Vec::new(), Vec::new());
         for work in work {
             match undo_step(&work.step) {
