@@ -1,5 +1,6 @@
 //! Every operation of the write path fails in turn, or is the last one before a crash.
 
+mod directories;
 mod outsiders;
 mod syncs;
 mod undo;
@@ -104,6 +105,7 @@ impl Scene {
             // One thread, so that the operations come in the same order each time.
             permits: 1,
             open_dirs: 4,
+            max_commit_dirs: 8,
             max_file_bytes: 1 << 20,
             cache: Arc::new(HashCache::new(CacheLimits::default())),
             locking: LockingPolicy::None,
