@@ -91,6 +91,8 @@ pub(crate) struct EngineConfig {
     pub permits: usize,
     /// Directories kept open by all requests together.
     pub open_dirs: usize,
+    /// Directories that one transaction may change; all of them are open until its end.
+    pub max_commit_dirs: usize,
     /// Text operations refuse larger files.
     pub max_file_bytes: u64,
     pub cache: Arc<HashCache>,
@@ -111,6 +113,7 @@ pub(crate) struct Engine {
     threads: usize,
     /// For work that mostly waits for the disk.
     write_threads: usize,
+    max_commit_dirs: usize,
     max_file_bytes: u64,
     cache: Arc<HashCache>,
     locks: FileLocks,
@@ -145,6 +148,7 @@ impl Engine {
             permits: Permits::new(config.permits),
             threads: cores.min(config.permits),
             write_threads: MAX_WRITE_THREADS.min(config.permits),
+            max_commit_dirs: config.max_commit_dirs,
             max_file_bytes: config.max_file_bytes,
             cache: config.cache,
             locks: FileLocks::default(),

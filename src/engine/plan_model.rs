@@ -146,6 +146,7 @@ fn engine(root: &Path, state_dir: &Path) -> Engine {
         symlink_policy: SymlinkPolicy::default(),
         permits: 4,
         open_dirs: 4,
+        max_commit_dirs: 100,
         max_file_bytes: 1 << 20,
         cache: Arc::new(HashCache::new(CacheLimits::default())),
         locking: LockingPolicy::None,

@@ -7,7 +7,12 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Inner, IoManagerHandle, authors::Authors, events::EventSender, limits::fd_limit};
+use super::{
+    Inner, IoManagerHandle,
+    authors::Authors,
+    events::EventSender,
+    limits::{fd_limit, max_commit_dirs},
+};
 #[cfg(feature = "watcher")]
 use crate::watch::{WatchConfig, WatchError, Watcher};
 use crate::{
@@ -179,6 +184,7 @@ impl IoManagerBuilder {
             // Half of the descriptors are for directories; a file that is written takes two.
             permits: self.permits.unwrap_or(fd_limit / 4).max(1),
             open_dirs: fd_limit / 2,
+            max_commit_dirs: max_commit_dirs(),
             max_file_bytes: self.max_file_bytes,
             cache,
             locking: self.locking,

@@ -20,6 +20,12 @@ pub(super) fn fd_limit(asked: Option<u64>) -> Result<u64, IoError> {
     Ok(choose(asked, environment, soft_limit()))
 }
 
+/// Directories that one transaction may keep open: three quarters of the soft limit of open files.
+pub(super) fn max_commit_dirs() -> usize {
+    let soft = soft_limit().and_then(|soft| usize::try_from(soft).ok()).unwrap_or(usize::MAX);
+    soft / 4 * 3
+}
+
 fn choose(asked: Option<u64>, environment: Option<u64>, soft_limit: Option<u64>) -> u64 {
     match asked.or(environment) {
         Some(limit) => limit.clamp(LEAST, MOST),

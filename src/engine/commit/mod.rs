@@ -13,7 +13,13 @@ mod prepare;
 mod swap;
 mod undo;
 
-use std::{collections::BTreeMap, fs::File, io, iter, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    io, iter,
+    sync::Arc,
+    sync::atomic::Ordering::Relaxed,
+};
 
 use uuid::Uuid;
 
@@ -31,11 +37,13 @@ use crate::{
     error::{IoError, IoErrorKind, Warning},
     roots::{Place, Resolver, RootedPath},
 };
-use prepare::{MadeDirs, Ready};
+use prepare::{Dirs, Ready};
 use swap::Put;
 
 /// Looks at paths that are being swapped before giving up.
 const MAX_LOOKS: usize = 16;
+
+const TOO_MANY_DIRECTORIES: &str = "changing files in more directories in one transaction than three quarters of the files that may be open (ulimit -n)";
 
 /// The locks of one request's files.
 pub(super) struct Locks<'e> {
@@ -153,9 +161,14 @@ impl Engine {
 
     /// Does all of this work, or none of it if something fails; says how durable it is.
     fn commit(&self, files: &mut [PlannedFile], work: Vec<Work>, mode: &Mode) -> Durability {
-        let made = MadeDirs::new(&*self.disk);
+        if directories(&work) > self.max_commit_dirs {
+            let kind = IoErrorKind::NotSupported(TOO_MANY_DIRECTORIES);
+            work.iter().for_each(|work| files[work.file].fail(IoError::new(work.step.path.relative(), kind.clone())));
+            return mode.durability;
+        }
+        let open = Dirs::new(&*self.disk);
         let sync = mode.durability == Durability::Full;
-        let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &made));
+        let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &open));
         let mut ready = Vec::with_capacity(work.len());
         let documents = self.documents_now(mode);
         for (work, prepared) in work.iter().zip(prepared) {
@@ -185,7 +198,7 @@ impl Engine {
                 }
             }
         }
-        made.keep();
+        open.keep();
         let changed = ready.into_iter().map(Ready::finish).collect();
         self.conclude(files, &work, changed, record, sync)
     }
@@ -402,6 +415,24 @@ impl Action {
             Self::MoveFrom { .. } => "renamed",
         }
     }
+}
+
+/// How many directories a commit keeps open, at most.
+fn directories(work: &[Work]) -> usize {
+    let mut directories = HashSet::new();
+    for Work { step, .. } in work {
+        let make = matches!(
+            step.action,
+            Action::Write { create_parents: true, .. } | Action::MoveFrom { create_parents: true, .. }
+        );
+        // To make a directory, the one above it is needed.
+        let above = if make { usize::MAX } else { 1 };
+        directories.extend(step.path.parent().ancestors().take(above).map(|dir| (step.path.root().real(), dir)));
+        if let Action::MoveFrom { from, .. } = &step.action {
+            directories.insert((from.root().real(), from.parent()));
+        }
+    }
+    directories.len()
 }
 
 /// Names in the error what had to be kept beside the files.

@@ -1,11 +1,12 @@
 //! Everything that a step can get ready beforehand, without anybody seeing it.
 
 use std::{
+    collections::HashMap,
     ffi::{OsStr, OsString},
     fs::File,
     io, iter,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -41,7 +42,7 @@ pub(super) struct Ready<'e> {
 }
 
 impl Engine {
-    pub(super) fn prepare(&self, step: &PlannedStep, sync: bool, made: &MadeDirs) -> Result<Ready<'_>, IoError> {
+    pub(super) fn prepare(&self, step: &PlannedStep, sync: bool, open: &Dirs) -> Result<Ready<'_>, IoError> {
         let _permit = self.permits.acquire();
         let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
         let mut dirs = Vec::new();
@@ -49,9 +50,9 @@ impl Engine {
             Action::Write { create_parents, .. } | Action::MoveFrom { create_parents, .. } => create_parents,
             Action::Delete => false,
         };
-        let dir = match step.path.dir() {
+        let dir = match open.of(&step.path) {
             Err(error) if create_parents && error.kind() == io::ErrorKind::NotFound => {
-                make_parents(&step.path, made, &mut dirs).map_err(failed("create the parent directories"))?
+                open.make_parents(&step.path, &mut dirs).map_err(failed("create the parent directories"))?
             }
             dir => dir.map_err(failed("open the directory"))?,
         };
@@ -67,7 +68,7 @@ impl Engine {
         };
         if let Action::MoveFrom { from, .. } = &step.action {
             let name = from.name();
-            let from = from.dir().map_err(failed("open the directory"))?;
+            let from = open.of(from).map_err(failed("open the directory"))?;
             if sync {
                 // Whoever has written it may not have waited for the disk.
                 let file = from.open_to_sync(name).map_err(failed("open"))?;
@@ -264,37 +265,49 @@ pub(super) fn supported<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Makes the missing directories above a file, from the innermost that is there.
-fn make_parents(path: &RootedPath, made: &MadeDirs, changed: &mut Vec<Arc<Dir>>) -> io::Result<Arc<Dir>> {
-    let mut dir = path.root().dir()?.clone();
-    for component in path.parent().components() {
-        let name = Path::new(component.as_os_str());
-        dir = match dir.open_dir(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                match made.make(&dir, name.as_os_str()) {
-                    Ok(()) => changed.push(dir.clone()),
-                    // Somebody else was faster.
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(error) => return Err(error),
-                }
-                Arc::new(dir.open_dir(name)?)
-            }
-            opened => Arc::new(opened?),
-        };
-    }
-    Ok(dir)
-}
-
-/// The directories that were made for the files of one commit; those that stay empty are removed again.
-pub(super) struct MadeDirs<'e> {
+/// The directories of one commit: each is open once, and those that were made and stay empty are removed again.
+pub(super) struct Dirs<'e> {
     disk: &'e dyn Disk,
+    /// By their absolute paths.
+    open: Mutex<HashMap<PathBuf, Arc<Dir>>>,
     /// In the order they were made.
     made: Mutex<Vec<(Arc<Dir>, OsString)>>,
 }
 
-impl<'e> MadeDirs<'e> {
+impl<'e> Dirs<'e> {
     pub fn new(disk: &'e dyn Disk) -> Self {
-        Self { disk, made: Mutex::default() }
+        Self { disk, open: Mutex::default(), made: Mutex::default() }
+    }
+
+    /// The directory that holds a path's last component.
+    fn of(&self, path: &RootedPath) -> io::Result<Arc<Dir>> {
+        let at = path.root().real().join(path.parent());
+        if let Some(dir) = self.open().get(&at) {
+            return Ok(dir.clone());
+        }
+        let dir = path.dir()?;
+        Ok(self.open().entry(at).or_insert(dir).clone())
+    }
+
+    /// Makes the missing directories above a file, from the innermost that is there.
+    fn make_parents(&self, path: &RootedPath, changed: &mut Vec<Arc<Dir>>) -> io::Result<Arc<Dir>> {
+        let mut dir = path.root().dir()?.clone();
+        for component in path.parent().components() {
+            let name = Path::new(component.as_os_str());
+            dir = match dir.open_dir(name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    match self.make(&dir, name.as_os_str()) {
+                        Ok(()) => changed.push(dir.clone()),
+                        // Somebody else was faster.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        Err(error) => return Err(error),
+                    }
+                    Arc::new(dir.open_dir(name)?)
+                }
+                opened => Arc::new(opened?),
+            };
+        }
+        Ok(self.open().entry(path.root().real().join(path.parent())).or_insert(dir).clone())
     }
 
     fn make(&self, dir: &Arc<Dir>, name: &OsStr) -> io::Result<()> {
@@ -304,12 +317,16 @@ impl<'e> MadeDirs<'e> {
         Ok(())
     }
 
+    fn open(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<Dir>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn keep(self) {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-impl Drop for MadeDirs<'_> {
+impl Drop for Dirs<'_> {
     fn drop(&mut self) {
         let made = self.made.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (dir, name) in made.drain(..).rev() {

@@ -126,12 +126,22 @@ impl Engine {
 
     /// Keeps what is needed to take this work back, as far as that is wanted; nothing if a part of it is `in_buffers`,
     /// where only the editor can take it back.
-    pub(super) fn keep_undo<'w>(&self, origin: Uuid, work: impl Iterator<Item = &'w Work>, in_buffers: bool) -> Kept {
+    pub(super) fn keep_undo<'w>(
+        &self,
+        origin: Uuid,
+        work: impl Iterator<Item = &'w Work> + Clone,
+        in_buffers: bool,
+    ) -> Kept {
         let nothing = Kept { entry: None, files: Vec::new(), problem: None };
         let Some(state) = self.state.as_ref().filter(|state| state.undo().is_on()) else { return nothing };
         if in_buffers {
             let problem = Some("a part of the edit is in a document that is open in an editor".to_owned());
             return Kept { problem, ..nothing };
+        }
+        let bytes =
+            work.clone().filter_map(|work| work.step.original.as_ref()).map(|original| original.stat.size).sum();
+        if let Err(error) = state.undo().check_size(bytes) {
+            return Kept { problem: Some(error.to_string()), ..nothing };
         }
         let (mut files, mut steps) = (Vec::new(), Vec::new());
         for work in work {

@@ -66,3 +66,41 @@ fn an_undo_brings_back_what_files_had_beside_their_contents() {
     assert_eq!(outcome.files.iter().flat_map(|file| &file.warnings).count(), 0, "{outcome:?}");
     assert_eq!(names.map(look), before);
 }
+
+#[test]
+fn contents_that_no_undo_will_keep_are_not_held_in_memory() {
+    use crate::{
+        engine::{editor::Editor, plan::Targets},
+        roots::Resolver,
+    };
+
+    let two_files = 2 * old("0").len() as u64;
+    for (keep_bytes, is_held) in [(1000, true), (two_files, true), (two_files - 1, false), (0, false)] {
+        let scene = Scene { undo: UndoLimits { keep_bytes, keep_days: 1 }, ..Scene::new(FileSystem::Able) };
+        let (engine, _) = scene.engine(None);
+        let changes = vec![scene.delete("0"), scene.delete("1"), scene.rename_new("2", "new")];
+        let request = EditRequest { changes, ..EditRequest::default() };
+        let roots = engine.roots();
+        let targets = Targets::resolve(&request, &Resolver::new(&roots, &engine.dir_budget));
+        let (files, _) = engine.plan(&request, &targets, &engine.locate(NoEditor.documents()));
+        let held = files.iter().map(|file| {
+            let original = file.steps[0].original.as_ref();
+            original.is_some_and(|original| original.content.is_some())
+        });
+        assert_eq!(held.collect::<Vec<_>>(), [is_held, is_held, false], "{keep_bytes}");
+    }
+}
+
+#[test]
+fn an_edit_that_is_too_large_for_an_undo_says_so() {
+    let undo = UndoLimits { keep_bytes: 10, keep_days: 1 };
+    let scene = Scene { undo, ..Scene::new(FileSystem::Able) };
+    let (engine, _) = scene.engine(None);
+    for change in [scene.delete("0"), scene.rename("1", "2"), scene.edit("3")] {
+        let request = EditRequest { changes: vec![change], ..EditRequest::default() };
+        let outcome = engine.apply(&request, &NoEditor, &CancelToken::new());
+        assert!(outcome.applied, "{outcome:?}");
+        let [Warning::UndoNotKept(problem)] = &outcome.files[0].warnings[..] else { panic!("{outcome:?}") };
+        assert!(problem.contains("undo.keepBytes is 10"), "{problem}");
+    }
+}

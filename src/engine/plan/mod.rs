@@ -22,7 +22,7 @@ use crate::{
     roots::RootedPath,
 };
 use buffer::buffer_edit;
-use draft::{Before, Draft, File, Need, in_file, needs_content};
+use draft::{Before, Draft, File, Need, in_file, needs_content, only_needs_hashes, replaced_targets};
 use steps::hash_at;
 use targets::{Step, Target};
 
@@ -98,7 +98,8 @@ impl Engine {
         targets: &Targets,
         documents: &Located,
     ) -> (Vec<PlannedFile>, Vec<usize>) {
-        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps, documents);
+        let copies = request.dry_run || self.has_room_for_copies(targets);
+        let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps, (documents, copies));
         let groups = parallel::map(&targets.groups, self.threads, plan);
         let mut files: Vec<(usize, usize, PlannedFile)> = Vec::new();
         let mut of_change = vec![(0, 0); request.changes.len()];
@@ -120,14 +121,32 @@ impl Engine {
         (files, of_change)
     }
 
+    /// Whether what the request replaces will be kept for an undo. If not, it need not be held in memory either.
+    fn has_room_for_copies(&self, targets: &Targets) -> bool {
+        let stat = |target: usize| targets.targets[target].path.as_ref().ok().and_then(RootedPath::stat);
+        let replaced = targets.groups.iter().flat_map(|steps| replaced_targets(steps));
+        let bytes = replaced.filter_map(stat).map(|stat| stat.size).sum();
+        self.state.as_ref().is_some_and(|state| state.undo().is_on() && state.undo().check_size(bytes).is_ok())
+    }
+
     /// The files of a group, each with the target it begins at, and the file in this list that each change concerns.
-    fn plan_group(&self, request: &EditRequest, targets: &[Target], steps: &[Step], documents: &Located) -> GroupPlan {
+    fn plan_group(
+        &self,
+        request: &EditRequest,
+        targets: &[Target],
+        steps: &[Step],
+        (documents, copies): (&Located, bool),
+    ) -> GroupPlan {
         let fail = |target: usize, step: &Step, error: IoError| {
             let mut outcome = FileOutcome::not_applied(targets[step.at].asked.to_path_buf());
             outcome.real_path = targets[step.at].path.as_ref().ok().map(RootedPath::absolute);
             let mut file = PlannedFile { change: step.index, group: 0, steps: Vec::new(), buffer: None, outcome };
             file.fail(error);
             (vec![(target, file)], steps.iter().map(|step| (step.index, 0)).collect())
+        };
+        let replaced = replaced_targets(steps);
+        let is_read_whole = |target: usize| {
+            !only_needs_hashes(steps) || request.dry_run || (copies && replaced.binary_search(&target).is_ok())
         };
         let mut places: Vec<(usize, &RootedPath, Option<Before>)> = Vec::new();
         let only_edits = steps.iter().all(|step| matches!(step.change, Change::Edit(_)));
@@ -139,7 +158,7 @@ impl Engine {
                 let read = targets[target].path.as_ref().map_err(IoError::clone).and_then(|path| {
                     let needs = steps.iter().filter(|step| step.at == target || step.to == Some(target));
                     let need = needs.map(|step| needs_content(step, target)).max().unwrap_or(Need::Nothing);
-                    let before = self.read_before(path, need)?;
+                    let before = self.read_before(path, need, is_read_whole(target))?;
                     let before = self.or_document(before, path, targets[target].asked, documents, only_edits);
                     Ok((target, path, before.map_err(in_file(path))?))
                 });
@@ -229,11 +248,12 @@ impl Engine {
         (planned, of_change)
     }
 
-    /// Reads the file at a place as far as its content matters.
-    fn read_before(&self, path: &RootedPath, need: Need) -> Result<Option<Before>, IoError> {
+    /// Reads the file at a place as far as its content matters; the bytes of a file that needs only a hash are kept if it
+    /// is wanted and the file is not too large.
+    fn read_before(&self, path: &RootedPath, need: Need, whole: bool) -> Result<Option<Before>, IoError> {
         let Some(stat) = path.stat().filter(|_| need != Need::Nothing) else { return Ok(None) };
         let _permit = self.permits.acquire();
-        if need == Need::Hash && stat.size > self.max_file_bytes {
+        if need == Need::Hash && (!whole || stat.size > self.max_file_bytes) {
             let hashed = self.hash_file(path, &CancelToken::new())?;
             let stat = hashed.stat.ok_or_else(|| in_file(path)(restless()))?;
             let (hash, began) = (hashed.hash, hashed.began);
@@ -250,7 +270,7 @@ impl Engine {
 
     /// Reads the file at a path, if there is one, for a step that changes it.
     pub(super) fn read_changed(&self, path: &RootedPath) -> Result<Option<Before>, IoError> {
-        self.read_before(path, Need::Hash)
+        self.read_before(path, Need::Hash, true)
     }
 }
 

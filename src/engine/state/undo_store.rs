@@ -84,13 +84,20 @@ impl UndoStore {
         self.limits.keep_bytes > 0 && self.limits.keep_days > 0
     }
 
+    /// Fails if an entry with so many bytes of contents would not be kept even if it were the only one.
+    pub fn check_size(&self, bytes: u64) -> io::Result<()> {
+        let limit = self.limits.keep_bytes;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("it takes {bytes} bytes, undo.keepBytes is {limit}")))
+    }
+
     /// Keeps an entry, in place of an older one of the same origin; the oldest ones go to make room.
     pub fn keep(&self, entry: &UndoEntry) -> io::Result<()> {
         let encoded = entry.encode();
         let (bytes, limit) = (encoded.len() as u64, self.limits.keep_bytes);
-        if bytes > limit {
-            return Err(io::Error::other(format!("it takes {bytes} bytes, undo.keepBytes is {limit}")));
-        }
+        self.check_size(bytes)?;
         let name = file_name(entry.origin);
         let create = || self.disk.create(&self.dir, &name, NewFileAccess::Private);
         let file = match create() {
