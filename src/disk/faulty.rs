@@ -39,8 +39,10 @@ pub(crate) struct FaultyDisk {
     /// The operations that the file system or the system does not know.
     unsupported: &'static [&'static str],
     /// What somebody else does before the first operation of a name.
-    outsider: Mutex<Option<(&'static str, Box<dyn FnOnce() + Send>)>>,
+    outsider: Mutex<Option<(&'static str, Outsider)>>,
 }
+
+type Outsider = Box<dyn FnOnce() + Send>;
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {

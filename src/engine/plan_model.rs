@@ -254,6 +254,13 @@ mod tests {
         prop::collection::vec(op, 1..7)
     }
 
+    #[test]
+    fn a_file_comes_to_a_place_that_another_has_left_also_if_its_own_was_named_first() {
+        let rename = |from, to| Op::Rename { from, to, overwrite: false, ignore_if_exists: true };
+        check(&[rename("a", "a"), rename("b", "d"), rename("a", "b")]);
+        check(&[rename("a", "b"), rename("b", "d"), rename("a", "b")]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -76,7 +76,7 @@ fn a_save_that_can_not_be_given_its_name_back_is_kept_at_once_and_named() {
         let error = outcome.files[0].error.as_ref().unwrap().to_string();
         assert!(kept.starts_with("/ploke-io-kept-") && error.contains(&kept[1..]), "{kept}: {error}");
         scene.restart(None);
-        assert_eq!(places_of(&scene, SAVED), [kept.clone()]);
+        assert_eq!(places_of(&scene, SAVED), [&kept[..]]);
     }
 }
 

@@ -155,13 +155,16 @@ impl Moves {
         let mut in_cycle = vec![false; slots.len()];
         let mut seen = vec![false; slots.len()];
         for first in 0..slots.len() {
+            if seen[first] {
+                continue;
+            }
             let mut next = Some(first);
             while let Some(slot) = next.filter(|slot| !seen[*slot]) {
                 seen[slot] = true;
                 next = to[slot];
             }
             // As no two files come to one place, a way can only close where it began.
-            if next == Some(first) && !in_cycle[first] && to[first].is_some() {
+            if next == Some(first) {
                 let mut at = first;
                 while !std::mem::replace(&mut in_cycle[at], true) {
                     at = to[at].unwrap_or(at);

@@ -248,7 +248,8 @@ fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
         fs::write(scene.path("b"), "b").unwrap();
         scene.moves("b", "a", Some(scene.old_file("a")))
     };
-    let cases: [(&dyn Fn(&Scene) -> Step, _, &[&str]); 4] = [
+    type Case<'a> = (&'a dyn Fn(&Scene) -> Step, &'static str, &'a [&'a str]);
+    let cases: [Case; 4] = [
         (&write, "exchange", &["a"]),
         (&delete, "rename_new", &["a"]),
         (&leaves, "rename_new", &["a"]),
