@@ -12,7 +12,13 @@ mod prepare;
 mod swap;
 mod undo;
 
-use std::{collections::BTreeMap, fs::File, io, iter, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io, iter,
+    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
 use uuid::Uuid;
 
@@ -134,6 +140,7 @@ impl Engine {
 
     /// Does all of this work, or none of it if something fails; says how durable it is.
     fn commit(&self, files: &mut [PlannedFile], work: Vec<Work>, mode: &Mode) -> Durability {
+        self.remove_records();
         let made = MadeDirs::new(&*self.disk);
         let sync = mode.durability == Durability::Full;
         let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &made));
@@ -256,15 +263,30 @@ impl Engine {
                 files[work.file].outcome.warnings.push(Warning::DurabilityUnknown(error.to_string()));
             }
         }
-        // Also if a sync failed: replayed at some later start, it would undo what has been done since.
-        if let Some(Err(error)) = record.map(OpenRecord::finish) {
-            tracing::error!(%error, "the record of a finished transaction could not be removed");
+        let durable = failures.is_empty();
+        self.unsynced().extend(record);
+        if durable {
+            self.remove_records();
         }
-        match (sync, failures.is_empty()) {
+        match (sync, durable) {
             (false, _) => Durability::BestEffort,
             (true, true) => Durability::Full,
             (true, false) => Durability::Unknown,
         }
+    }
+
+    /// Removes the records of finished transactions. Until the next one begins, the record of one whose directories could
+    /// not be synced is what brings it back after a power cut; carried out later, it would undo what has been done since.
+    pub(super) fn remove_records(&self) {
+        for record in self.unsynced().drain(..) {
+            if let Err(error) = record.finish() {
+                tracing::error!(%error, "the record of a finished transaction could not be removed");
+            }
+        }
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Vec<OpenRecord>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs each directory once; returns those that could not be.

@@ -76,7 +76,7 @@ fn a_save_that_can_not_be_given_its_name_back_is_kept_at_once_and_named() {
         let error = outcome.files[0].error.as_ref().unwrap().to_string();
         assert!(kept.starts_with("/ploke-io-kept-") && error.contains(&kept[1..]), "{kept}: {error}");
         scene.restart(None);
-        assert_eq!(places_of(&scene, SAVED), [kept.clone()]);
+        assert_eq!(places_of(&scene, SAVED), std::slice::from_ref(kept));
     }
 }
 
@@ -124,6 +124,19 @@ fn what_was_removed_since_a_sync_failed_does_not_come_back() {
     fs::remove_file(scene.path("new")).unwrap();
     scene.restart(None);
     assert_eq!(scene.content("new"), None);
+}
+
+#[test]
+fn the_record_of_what_could_not_be_synced_stays_until_something_else_is_changed() {
+    let at = operations().iter().rposition(|name| *name == "sync_dir").unwrap() + 1;
+    let scene = Scene::new(FileSystem::Able);
+    let records = || fs::read_dir(scene.state.path().join("transactions")).unwrap().count();
+    let (engine, _) = scene.engine(Some((at, Fault::Error(io::ErrorKind::Other))));
+    scene.apply(&engine, &EDIT_AND_CREATE, Atomicity::Transaction);
+    assert_eq!(records(), 1);
+    assert_eq!(scene.restart(None).0, RecoveryReport::default(), "its owner lives");
+    assert!(scene.apply(&engine, &scenario("", |scene| vec![scene.delete("3")]), Atomicity::Transaction).applied);
+    assert_eq!(records(), 0);
 }
 
 #[test]
