@@ -29,6 +29,8 @@ pub(crate) const FAULTS: [Fault; 5] = [
     Fault::Death,
 ];
 
+type Act = Box<dyn FnOnce() + Send>;
+
 /// The real disk, but for one operation.
 pub(crate) struct FaultyDisk {
     /// Operations so far.
@@ -39,10 +41,8 @@ pub(crate) struct FaultyDisk {
     /// The operations that the file system or the system does not know.
     unsupported: &'static [&'static str],
     /// What somebody else does before the first operation of a name.
-    outsider: Mutex<Option<(&'static str, Outsider)>>,
+    outsider: Mutex<Option<(&'static str, Act)>>,
 }
-
-type Outsider = Box<dyn FnOnce() + Send>;
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {

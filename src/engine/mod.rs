@@ -48,7 +48,7 @@ use locks::FileLocks;
 use os_locks::OsLocks;
 pub(crate) use os_locks::try_lock;
 use parallel::Permits;
-use state::{Locking, StateDir};
+use state::{Locking, OpenRecord, StateDir};
 
 use crate::{
     disk::Disk,
@@ -119,6 +119,8 @@ pub(crate) struct Engine {
     locks: FileLocks,
     os_locks: OsLocks,
     state: Option<StateDir>,
+    /// Records of transactions that are done but not known to be on the disk.
+    unsynced: Mutex<Vec<OpenRecord>>,
     temp_names: Arc<TempNames>,
     recovered: Mutex<RecoveryReport>,
     disk: Arc<dyn Disk>,
@@ -154,6 +156,7 @@ impl Engine {
             locks: FileLocks::default(),
             os_locks,
             state,
+            unsynced: Mutex::default(),
             temp_names,
             recovered: Mutex::new(RecoveryReport { problems, ..RecoveryReport::default() }),
             disk: config.disk,
@@ -226,6 +229,12 @@ impl Engine {
     /// Number of files that are locked or waited for.
     pub fn locks(&self) -> usize {
         self.locks.len()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.remove_records();
     }
 }
 

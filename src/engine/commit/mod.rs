@@ -17,8 +17,8 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
     io, iter,
-    sync::Arc,
     sync::atomic::Ordering::Relaxed,
+    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
@@ -166,6 +166,7 @@ impl Engine {
             work.iter().for_each(|work| files[work.file].fail(IoError::new(work.step.path.relative(), kind.clone())));
             return mode.durability;
         }
+        self.remove_records();
         let open = Dirs::new(&*self.disk);
         let sync = mode.durability == Durability::Full;
         let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &open));
@@ -290,15 +291,30 @@ impl Engine {
                 files[work.file].outcome.warnings.push(Warning::DurabilityUnknown(error.to_string()));
             }
         }
-        // Also if a sync failed: replayed at some later start, it would undo what has been done since.
-        if let Some(Err(error)) = record.map(OpenRecord::finish) {
-            tracing::error!(%error, "the record of a finished transaction could not be removed");
+        let durable = failures.is_empty();
+        self.unsynced().extend(record);
+        if durable {
+            self.remove_records();
         }
-        match (sync, failures.is_empty()) {
+        match (sync, durable) {
             (false, _) => Durability::BestEffort,
             (true, true) => Durability::Full,
             (true, false) => Durability::Unknown,
         }
+    }
+
+    /// Removes the records of finished transactions. Until the next one begins, the record of one whose directories could
+    /// not be synced is what brings it back after a power cut; carried out later, it would undo what has been done since.
+    pub(super) fn remove_records(&self) {
+        for record in self.unsynced().drain(..) {
+            if let Err(error) = record.finish() {
+                tracing::error!(%error, "the record of a finished transaction could not be removed");
+            }
+        }
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, Vec<OpenRecord>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs each directory once; returns those that could not be.

@@ -127,6 +127,19 @@ fn what_was_removed_since_a_sync_failed_does_not_come_back() {
 }
 
 #[test]
+fn the_record_of_what_could_not_be_synced_stays_until_something_else_is_changed() {
+    let at = operations().iter().rposition(|name| *name == "sync_dir").unwrap() + 1;
+    let scene = Scene::new(FileSystem::Able);
+    let records = || fs::read_dir(scene.state.path().join("transactions")).unwrap().count();
+    let (engine, _) = scene.engine(Some((at, Fault::Error(io::ErrorKind::Other))));
+    scene.apply(&engine, &EDIT_AND_CREATE, Atomicity::Transaction);
+    assert_eq!(records(), 1);
+    assert_eq!(scene.restart(None).0, RecoveryReport::default(), "its owner lives");
+    assert!(scene.apply(&engine, &scenario("", |scene| vec![scene.delete("3")]), Atomicity::Transaction).applied);
+    assert_eq!(records(), 0);
+}
+
+#[test]
 fn who_is_told_of_a_failure_is_told_that_the_record_stays() {
     // The record is what is written last.
     let at = operations().iter().rposition(|name| *name == "write").unwrap() + 2;

@@ -239,6 +239,9 @@ fn save(path: PathBuf) -> impl FnOnce() + Send + 'static {
     }
 }
 
+/// A step for `a`, the operation that does it, and the files that are there in the end.
+type Case<'c> = (&'c dyn Fn(&Scene) -> Step, &'static str, &'c [&'c str]);
+
 #[test]
 fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
     let delete = |scene: &Scene| scene.step("a", Action::Delete { old: scene.old_file("a"), aside: ".aside".into() });
@@ -248,7 +251,6 @@ fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
         fs::write(scene.path("b"), "b").unwrap();
         scene.moves("b", "a", Some(scene.old_file("a")))
     };
-    type Case<'a> = (&'a dyn Fn(&Scene) -> Step, &'static str, &'a [&'a str]);
     let cases: [Case; 4] = [
         (&write, "exchange", &["a"]),
         (&delete, "rename_new", &["a"]),
