@@ -1,19 +1,16 @@
 import type { FileChange } from "./protocol";
 
-/** A change as a server of this protocol may tell it: `by` names the other sidecar that made it. */
-export type ToldChange = FileChange & { by?: { client: string; pid: number } };
-
 /** One line of the list of recent changes. */
 export interface ListedChange {
   id: number;
-  change: ToldChange;
+  change: FileChange;
   at: Date;
   /** The last text that was known before the change, where one was. */
   before: string | undefined;
 }
 
 /** Who made a change: `labels` knows the requests of this editor by origin. */
-export function whoMade(change: ToldChange, labels: ReadonlyMap<string, string>): string {
+export function whoMade(change: FileChange, labels: ReadonlyMap<string, string>): string {
   const label = change.origin === null ? undefined : labels.get(change.origin);
   if (change.requestId !== null) {
     return `request: ${label ?? change.requestId}`;

@@ -9,9 +9,6 @@ import { type FileChangedParams, type InitializationOptions, PROTOCOL, type Plok
 
 export type State = "untrusted" | "stopped" | "starting" | "running" | "restarting" | "failed";
 
-/** Capabilities that a server of the same protocol may have or not. */
-export type Capabilities = PlokeCapabilities & { openBuffers?: boolean };
-
 /** Finishing the transactions that a crash has left may take a while. */
 const START_LIMIT_MS = 60_000;
 /** Writes that have begun are finished first. */
@@ -49,7 +46,7 @@ export class Server implements vscode.Disposable {
     return this.current?.process.pid;
   }
 
-  get capabilities(): Capabilities | undefined {
+  get capabilities(): PlokeCapabilities | undefined {
     return this.state === "running" ? capabilitiesOf(this.current?.client) : undefined;
   }
 
@@ -254,9 +251,9 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function capabilitiesOf(client: LanguageClient | undefined): Capabilities | undefined {
+function capabilitiesOf(client: LanguageClient | undefined): PlokeCapabilities | undefined {
   const experimental: unknown = client?.initializeResult?.capabilities.experimental;
-  return (experimental as { ploke?: Capabilities } | undefined)?.ploke;
+  return (experimental as { ploke?: PlokeCapabilities } | undefined)?.ploke;
 }
 
 function initializationOptions(): InitializationOptions {

@@ -2,10 +2,12 @@ import { randomUUID } from "node:crypto";
 import * as vscode from "vscode";
 import type { PlokeApi } from "./api";
 import { filesOf } from "./workspaceEdits";
-import { RecentChanges, TextCache, type ToldChange, whoMade } from "./changes";
+import { RecentChanges, TextCache, whoMade } from "./changes";
 import type {
   ApplyEditsParams,
   ApplyEditsResult,
+  ChangesResult,
+  FileChange,
   FileChangedParams,
   FileResult,
   ScanParams,
@@ -30,12 +32,6 @@ const UNDOABLE_LIMIT = 100;
 export interface Undoable {
   origin: string;
   label: string;
-}
-
-interface ChangesResult {
-  changes: ToldChange[];
-  clock: unknown;
-  freshInstance: boolean;
 }
 
 /** What this editor has asked of the server and heard from it. Undoable transactions outlive the window. */
@@ -84,7 +80,7 @@ export class Session implements vscode.Disposable {
     };
   }
 
-  whoMade(change: ToldChange): string {
+  whoMade(change: FileChange): string {
     return whoMade(change, this.labels);
   }
 
@@ -182,7 +178,7 @@ export class Session implements vscode.Disposable {
 
   /** Lists what happened while this editor was away, where the server can tell. */
   private async catchUp(): Promise<void> {
-    const since = this.memory.get<unknown>(CLOCK_KEY);
+    const since = this.memory.get<string>(CLOCK_KEY);
     if (!this.server.has("ploke/changes")) {
       return;
     }
@@ -234,7 +230,7 @@ function keyOf(uri: string): string {
 }
 
 /** An edit of unsaved work went to the editor, which undoes it as its own. */
-function isInBuffer(file: FileResult & { appliedTo?: "buffer" }): boolean {
+function isInBuffer(file: FileResult): boolean {
   return file.appliedTo === "buffer";
 }
 

@@ -45,7 +45,10 @@ export class Editor {
 
   /** They count from the next load on. */
   setUserSettings(settings) {
-    writeFileSync(path.join(this.#makeFolder("data/User"), "settings.json"), JSON.stringify(settings));
+    // A remote window, as this one is, may take settings of machine scope from the second place only.
+    for (const folder of ["data/User", "data/Machine"]) {
+      writeFileSync(path.join(this.#makeFolder(folder), "settings.json"), JSON.stringify(settings));
+    }
   }
 
   /** They count at once. */

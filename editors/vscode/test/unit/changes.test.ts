@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RecentChanges, TextCache, type ToldChange, whoMade } from "../../src/changes";
+import { RecentChanges, TextCache, whoMade } from "../../src/changes";
+import type { FileChange } from "../../src/protocol";
 
-const outside: ToldChange = { uri: "file:///a", kind: "modified", requestId: null, origin: null };
+const outside: FileChange = { uri: "file:///a", kind: "modified", requestId: null, origin: null };
 
 void test("a change is attributed to a request, another client or somebody outside", () => {
   const labels = new Map([["o1", "rename"]]);

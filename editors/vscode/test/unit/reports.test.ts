@@ -23,6 +23,6 @@ void test("the status names what a person looks for", () => {
 
 void test("a reference is a query that holds for the very bytes that were read", () => {
   const range = { startByte: 1, endByte: 3 };
-  const reference: unknown = JSON.parse(snippetReference({ uri: "u", text: "bc", byteRange: range, contentHash: "h", source: "disk" }));
+  const reference: unknown = JSON.parse(snippetReference({ uri: "u", source: "disk", text: "bc", byteRange: range, contentHash: "h" }));
   assert.deepEqual(reference, { uri: "u", range, expected: { contentHash: "h" }, expectedText: "bc" });
 });

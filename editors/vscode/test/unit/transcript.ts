@@ -106,10 +106,12 @@ class Session {
       return write(message);
     };
     this.connection = createMessageConnection(new StreamMessageReader(server.stdout), writer);
-    this.connection.onNotification((method, params) => {
+    const take = (method: string, params: unknown): void => {
       this.notifications.push({ method, params: this.withOwnIds(params as Json) });
       this.arrived();
-    });
+    };
+    this.connection.onNotification(take);
+    this.connection.onUnhandledProgress((params) => take("$/progress", params));
     this.connection.listen();
   }
 
