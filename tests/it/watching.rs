@@ -1,5 +1,6 @@
 //! What a client believes that knows nothing but the notifications, against what is on disk.
 
+mod bursts;
 mod others;
 mod soak;
 mod tools;
@@ -62,13 +63,24 @@ impl Watched {
 
     pub fn hear_until(&mut self, last: u64) {
         while self.seq < last {
-            let note = self.client.as_mut().unwrap().next_notification("ploke/fileChanged");
-            self.seq += 1;
-            assert_eq!(note["seq"], self.seq);
-            assert!(note.get("rescan").is_none(), "a rescan after {:?}", self.told.last());
-            for change in note["changes"].as_array().unwrap() {
-                self.apply(change);
-            }
+            self.hear();
+        }
+    }
+
+    /// Waits until so many changes have been told.
+    pub fn hear_until_told(&mut self, changes: usize) {
+        while self.told.len() < changes {
+            self.hear();
+        }
+    }
+
+    fn hear(&mut self) {
+        let note = self.client.as_mut().unwrap().next_notification("ploke/fileChanged");
+        self.seq += 1;
+        assert_eq!(note["seq"], self.seq);
+        assert!(note.get("rescan").is_none(), "a rescan after {:?}", self.told.last());
+        for change in note["changes"].as_array().unwrap() {
+            self.apply(change);
         }
     }
 
