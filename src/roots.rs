@@ -87,6 +87,11 @@ impl Root {
         self.dir.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn open_dir(&self, relative: &Path) -> io::Result<Arc<Dir>> {
+        let dir = self.dir()?;
+        if relative.as_os_str().is_empty() { Ok(dir.clone()) } else { dir.open_dir(relative).map(Arc::new) }
+    }
+
     /// Whether the directory that is held open still is the one at the root's path.
     fn is_current(&self) -> bool {
         self.dir.as_ref().is_some_and(|dir| dir.is_at(&self.real))
@@ -197,7 +202,7 @@ impl RootedPath {
     pub fn dir(&self) -> io::Result<Arc<Dir>> {
         match &self.dir {
             Some(held) => Ok(held.dir.clone()),
-            None => Ok(Arc::new(self.root.dir()?.open_dir(self.parent())?)),
+            None => self.root.open_dir(self.parent()),
         }
     }
 
@@ -226,7 +231,7 @@ impl RootedPath {
         loop {
             let opened = match &self.dir {
                 Some(held) if ancestor == self.parent() => Ok(held.dir.id()),
-                _ => self.root.dir().and_then(|dir| dir.open_dir(ancestor)).map(|dir| dir.id()),
+                _ => self.root.open_dir(ancestor).map(|dir| dir.id()),
             };
             match (opened, ancestor.file_name(), ancestor.parent()) {
                 (Ok(dir), ..) => return Ok(Place { dir, rest: missing }),
@@ -343,7 +348,7 @@ impl<'a> Resolver<'a> {
         if let Some(held) = self.held().get(&root).and_then(|dirs| dirs.get(path.parent())) {
             return Ok((held.dir.clone(), Some(held.clone())));
         }
-        let dir = Arc::new(path.root.dir()?.open_dir(path.parent())?);
+        let dir = path.root.open_dir(path.parent())?;
         let Some(place) = self.budget.take().or_else(|| self.make_room()) else { return Ok((dir, None)) };
         let held = Arc::new(HeldDir { dir: dir.clone(), _place: place });
         self.held().entry(root).or_default().insert(path.parent().to_path_buf(), held.clone());

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, PoisonError,
+        Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -57,23 +57,36 @@ fn map_on<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R 
 /// Bounds how many files are worked on at once.
 #[derive(Debug)]
 pub(crate) struct Permits {
-    free: Mutex<usize>,
+    free: Mutex<Free>,
     freed: Condvar,
+}
+
+#[derive(Debug)]
+struct Free {
+    permits: usize,
+    /// So that nobody is called where nobody waits, which takes a system call.
+    waiting: usize,
 }
 
 impl Permits {
     pub fn new(permits: usize) -> Self {
-        Self { free: Mutex::new(permits), freed: Condvar::new() }
+        Self { free: Mutex::new(Free { permits, waiting: 0 }), freed: Condvar::new() }
     }
 
     /// Waits for a permit. Whoever holds one must not wait for anything but the disk.
     pub fn acquire(&self) -> Permit<'_> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while *free == 0 {
+        let mut free = self.lock();
+        while free.permits == 0 {
+            free.waiting += 1;
             free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+            free.waiting -= 1;
         }
-        *free -= 1;
+        free.permits -= 1;
         Permit { permits: self }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,7 +98,10 @@ pub(crate) struct Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *self.permits.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.permits.freed.notify_one();
+        let mut free = self.permits.lock();
+        free.permits += 1;
+        if free.waiting > 0 {
+            self.permits.freed.notify_one();
+        }
     }
 }
