@@ -1,6 +1,9 @@
 //! Byte offsets and LSP positions.
 
-use std::ops::Range;
+use std::{
+    borrow::Cow,
+    ops::{Range, RangeInclusive},
+};
 
 const BOM: &str = "\u{feff}";
 
@@ -10,30 +13,41 @@ const BOM: &str = "\u{feff}";
 /// Positions begin after a byte order mark, byte offsets count it.
 #[derive(Debug, Clone)]
 pub struct LineIndex<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     /// Byte offset at which each line begins, ascending; at least one, the first one after a byte order mark.
     line_starts: Vec<usize>,
 }
 
 impl<'a> LineIndex<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self::starting_at(text, if text.starts_with(BOM) { BOM.len() } else { 0 })
+        Self::starting_at(text.into(), if text.starts_with(BOM) { BOM.len() } else { 0 })
     }
 
     /// The lines of a document that an editor has open: a byte order mark in its text is a character like others.
-    pub fn of_document(text: &'a str) -> Self {
-        Self::starting_at(text, 0)
+    pub fn of_document(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::starting_at(text.into(), 0)
     }
 
-    fn starting_at(text: &'a str, first: usize) -> Self {
+    fn starting_at(text: Cow<'a, str>, first: usize) -> Self {
         let mut line_starts = vec![first];
-        let bytes = text.as_bytes();
-        for (at, &byte) in bytes.iter().enumerate() {
-            if byte == b'\n' || (byte == b'\r' && bytes.get(at + 1) != Some(&b'\n')) {
-                line_starts.push(at + 1);
-            }
-        }
+        line_starts.extend(line_starts_in(text.as_bytes(), 1..=text.len()));
         Self { text, line_starts }
+    }
+
+    /// Replaces a range of bytes between character boundaries, without looking at the lines before and after it again.
+    pub(crate) fn replace(&mut self, range: Range<usize>, new: &str) {
+        self.text.to_mut().replace_range(range.clone(), new);
+        let (first, end) = (range.start.max(1), range.start + new.len());
+        let changed = self.line_starts.partition_point(|start| *start < first).max(1);
+        let behind = self.line_starts.partition_point(|start| *start <= range.end).max(changed);
+        for start in &mut self.line_starts[behind..] {
+            *start = *start - range.len() + new.len();
+        }
+        self.line_starts.splice(changed..behind, line_starts_in(self.text.as_bytes(), first..=end));
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text.into_owned()
     }
 
     /// Byte offset of a position, always on a character boundary.
@@ -66,7 +80,7 @@ impl<'a> LineIndex<'a> {
             return Err(PositionError::OutOfRange);
         }
         if !self.text.is_char_boundary(offset) {
-            return Err(PositionError::InvalidCharBoundary { nearest: nearest_boundaries(self.text, offset) });
+            return Err(PositionError::InvalidCharBoundary { nearest: nearest_boundaries(&self.text, offset) });
         }
         let number = self.line_starts.partition_point(|&start| start <= offset).saturating_sub(1);
         let line = self.line(number).ok_or(PositionError::OutOfRange)?;
@@ -88,6 +102,11 @@ impl<'a> LineIndex<'a> {
         };
         Some(start..end)
     }
+}
+
+/// The places in a range at which a line begins.
+fn line_starts_in(text: &[u8], places: RangeInclusive<usize>) -> impl Iterator<Item = usize> + '_ {
+    places.filter(|&at| text[at - 1] == b'\n' || (text[at - 1] == b'\r' && text.get(at) != Some(&b'\n')))
 }
 
 /// A place in a text as LSP gives it: both from 0.
@@ -137,7 +156,7 @@ pub(crate) fn nearest_boundaries(text: &str, offset: usize) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use PositionEncoding::{Utf8, Utf16, Utf32};
-    use proptest::prelude::*;
+    use proptest::{prelude::*, sample::Index};
 
     use super::*;
 
@@ -278,6 +297,19 @@ mod tests {
                     };
                     prop_assert_eq!(index.offset(position, encoding), Ok(expected));
                 }
+            }
+        }
+
+        #[test]
+        fn lines_that_are_edited_are_those_of_the_text_they_become(
+            first in "([a-c\r\n]|\r\n){0,12}",
+            edits in prop::collection::vec((any::<Index>(), any::<Index>(), "([a-c\r\n]|\r\n){0,4}"), 1..5),
+        ) {
+            let mut edited = LineIndex::of_document(first);
+            for (one, other, new) in edits {
+                let (one, other) = (one.index(edited.text.len() + 1), other.index(edited.text.len() + 1));
+                edited.replace(one.min(other)..one.max(other), &new);
+                prop_assert_eq!(&edited.line_starts, &LineIndex::of_document(&*edited.text).line_starts);
             }
         }
 

@@ -103,15 +103,10 @@ pub enum Source {
 /// The open documents by the files that they are of.
 pub(super) struct Located {
     documents: Arc<OpenDocuments>,
-    /// The path of each document, and where its file really is.
-    places: Vec<(PathBuf, Option<Place>)>,
+    /// Of each document.
+    paths: Vec<PathBuf>,
     by_path: HashMap<PathBuf, Vec<usize>>,
     by_file: HashMap<FileId, Vec<usize>>,
-}
-
-struct Place {
-    real: PathBuf,
-    file: Option<FileId>,
 }
 
 /// Device and inode.
@@ -135,24 +130,22 @@ pub(super) enum Opened<'d> {
 impl Engine {
     /// Finds the files of documents.
     pub(super) fn locate(&self, documents: Arc<OpenDocuments>) -> Located {
-        let mut located = Located { documents, places: Vec::new(), by_path: HashMap::new(), by_file: HashMap::new() };
+        let mut located = Located { documents, paths: Vec::new(), by_path: HashMap::new(), by_file: HashMap::new() };
         if located.documents.is_empty() {
             return located;
         }
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
         for path in located.documents.keys() {
-            let place = match resolver.resolve(path) {
-                Ok(path) => Some(Place { real: path.absolute(), file: path.stat().and_then(file_id) }),
+            let (real, file) = match resolver.resolve(path) {
+                Ok(path) => (path.absolute(), path.stat().and_then(file_id)),
                 // A document outside of the roots may be a link to a file inside.
-                Err(_) => fs::canonicalize(path).ok().map(|real| Place { real, file: None }),
+                Err(_) => (fs::canonicalize(path).unwrap_or_else(|_| path.clone()), None),
             };
-            let index = located.places.len();
-            if let Some(Place { real, file }) = &place {
-                located.by_path.entry(real.clone()).or_default().push(index);
-                file.iter().for_each(|file| located.by_file.entry(*file).or_default().push(index));
-            }
-            located.places.push((path.clone(), place));
+            let index = located.paths.len();
+            located.by_path.entry(real).or_default().push(index);
+            file.iter().for_each(|file| located.by_file.entry(*file).or_default().push(index));
+            located.paths.push(path.clone());
         }
         located
     }
@@ -207,12 +200,12 @@ impl Located {
 
     /// The documents of a file, that which was opened by this path first.
     fn all_of(&self, path: &RootedPath, asked: &Path) -> Vec<(&Path, &Arc<OpenDocument>)> {
-        if self.places.is_empty() {
+        if self.paths.is_empty() {
             return Vec::new();
         }
         let of_path = self.by_path.get(&path.absolute()).into_iter().flatten();
         let of_file = path.stat().and_then(file_id).and_then(|file| self.by_file.get(&file)).into_iter().flatten();
-        let mut all: Vec<_> = of_path.chain(of_file).map(|&index| self.places[index].0.as_path()).collect();
+        let mut all: Vec<_> = of_path.chain(of_file).map(|&index| self.paths[index].as_path()).collect();
         all.sort_unstable_by_key(|opened| (*opened != asked, *opened));
         all.dedup();
         all.into_iter().filter_map(|opened| Some((opened, self.documents.get(opened)?))).collect()

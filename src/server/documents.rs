@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -95,8 +96,10 @@ impl Documents {
                 return Err(format!("a change to version {version} after version {last}"));
             }
             let was_known = text.is_some();
-            let problem =
-                params.content_changes.into_iter().filter_map(|change| change.make(text, encoding).err()).last();
+            let mut lines = text.take().map(LineIndex::of_document);
+            let made = params.content_changes.into_iter().map(|change| change.make(&mut lines, encoding));
+            let problem = made.filter_map(Result::err).last();
+            *text = lines.map(LineIndex::into_text);
             match problem {
                 Some(problem) if text.is_none() && was_known => Err(problem.to_string()),
                 _ => Ok(()),
@@ -125,8 +128,10 @@ impl Documents {
     }
 
     fn put(&mut self, uri: &FileUri, document: OpenDocument) {
-        Arc::make_mut(&mut self.open).insert(uri.path().to_owned(), Arc::new(document));
-        self.uris.insert(uri.path().to_owned(), uri.clone());
+        // Without a slash at its end, which would make it the path of a directory.
+        let path: PathBuf = uri.path().components().collect();
+        Arc::make_mut(&mut self.open).insert(path.clone(), Arc::new(document));
+        self.uris.insert(path, uri.clone());
     }
 
     /// Goes on without the text of a document.
@@ -193,30 +198,25 @@ enum ChangeError {
 
 impl ContentChange {
     /// Makes the change; a text that it does not fit is not known any more.
-    fn make(self, text: &mut Option<String>, encoding: PositionEncoding) -> Result<(), ChangeError> {
+    fn make(self, lines: &mut Option<LineIndex>, encoding: PositionEncoding) -> Result<(), ChangeError> {
         let Some(range) = self.range else {
-            *text = Some(self.text);
+            *lines = Some(LineIndex::of_document(self.text));
             return Ok(());
         };
-        let Some(known) = text else { return Ok(()) };
-        let lines = LineIndex::of_document(known);
-        let offset = |at: values::Position| lines.offset(Position { line: at.line, character: at.character }, encoding);
-        let range = offset(range.start).and_then(|start| Ok(start..offset(range.end)?));
-        match range {
-            Ok(range) if range.start <= range.end => {
-                known.replace_range(range, &self.text);
-                Ok(())
-            }
-            Ok(_) => {
-                *text = None;
-                Err(ChangeError::Reversed)
-            }
-            Err(error) => {
-                *text = None;
-                Err(error.into())
-            }
-        }
+        let Some(known) = lines else { return Ok(()) };
+        let made = range_of(range, known, encoding).map(|range| known.replace(range, &self.text));
+        made.inspect_err(|_| *lines = None)
     }
+}
+
+fn range_of(
+    range: values::PositionRange,
+    lines: &LineIndex,
+    encoding: PositionEncoding,
+) -> Result<Range<usize>, ChangeError> {
+    let offset = |at: values::Position| lines.offset(Position { line: at.line, character: at.character }, encoding);
+    let range = offset(range.start)?..offset(range.end)?;
+    if range.start <= range.end { Ok(range) } else { Err(ChangeError::Reversed) }
 }
 
 #[cfg(test)]
