@@ -305,3 +305,40 @@ fn a_temporary_file_that_can_not_be_removed_stops_nothing() {
     assert_eq!((recover(&scene), scene.count("temporary")), (RecoveryReport::default(), 0));
     assert!(!temporaries[0].exists());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_can_not_be_listed_keeps_no_other_from_being_cleaned() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    let temporary = {
+        let (state, names) = open(&scene.state());
+        state.left_behind();
+        for scene in [&scene, &other] {
+            state.note_temporaries(&scene.root(), scene.root_id(), false).unwrap();
+        }
+        let path = other.root().join(names.next(None));
+        fs::write(&path, "").unwrap();
+        path
+    };
+    let set_mode = |mode| fs::set_permissions(scene.root(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o300);
+    let report = without_rights_of_root(|| recover(&scene));
+    set_mode(0o700);
+    let [problem] = &report.problems[..] else { panic!("{report:?}") };
+    assert!(problem.contains(scene.root().to_str().unwrap()), "{problem}");
+    assert!(!temporary.exists());
+    assert_eq!((recover(&scene), scene.count("temporary")), (RecoveryReport::default(), 0));
+}
+
+/// Runs in a thread that no mode is overridden for.
+#[cfg(target_os = "linux")]
+fn without_rights_of_root<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let work = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        set_capabilities(None, sets).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
