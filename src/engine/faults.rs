@@ -38,7 +38,14 @@ impl Observer for NobodyWatches {
 }
 
 /// All files beneath a directory by their paths in it; two names of one file are one entry for each.
-type Tree = BTreeMap<String, String>;
+type Tree = BTreeMap<String, FileState>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileState {
+    content: String,
+    /// Permissions; always the same where there are none.
+    mode: u32,
+}
 
 /// A tree with the files `0` to `3` and `link`, another name of `linked`, and a state directory.
 struct Scene {
@@ -88,6 +95,11 @@ impl Scene {
             fs::write(dir.path().join(name), old(name)).unwrap();
         }
         fs::hard_link(dir.path().join("linked"), dir.path().join("link")).unwrap();
+        #[cfg(unix)]
+        for (name, mode) in [("0", 0o640), ("1", 0o4755), ("2", 0o600), ("linked", 0o6751)] {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(dir.path().join(name), permissions).unwrap();
+        }
         let state = tempfile::tempdir().unwrap();
         for part in ["transactions", "temporary", "undo"] {
             fs::create_dir(state.path().join(part)).unwrap();
@@ -224,8 +236,12 @@ fn collect(dir: &Path, prefix: &str, tree: &mut Tree) {
         if entry.file_type().unwrap().is_dir() {
             collect(&entry.path(), &name, tree);
         } else {
-            let content = fs::read(entry.path()).unwrap();
-            tree.insert(name, String::from_utf8_lossy(&content).into_owned());
+            let content = String::from_utf8_lossy(&fs::read(entry.path()).unwrap()).into_owned();
+            #[cfg(unix)]
+            let mode = std::os::unix::fs::MetadataExt::mode(&entry.metadata().unwrap());
+            #[cfg(not(unix))]
+            let mode = 0;
+            tree.insert(name, FileState { content, mode });
         }
     }
 }

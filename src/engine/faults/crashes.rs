@@ -40,7 +40,7 @@ fn swap(scene: &Scene, change: Change) -> usize {
 
 /// The files with this content.
 fn places_of(scene: &Scene, content: &str) -> Vec<String> {
-    scene.tree().into_iter().filter(|(_, other)| other == content).map(|(path, _)| path).collect()
+    scene.tree().into_iter().filter(|(_, file)| file.content == content).map(|(path, _)| path).collect()
 }
 
 #[test]
