@@ -251,8 +251,10 @@ fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
         fs::write(scene.path("b"), "b").unwrap();
         scene.moves("b", "a", Some(scene.old_file("a")))
     };
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         (&write, "exchange", &["a"]),
+        // Where files cannot change places.
+        (&write, "link", &["a"]),
         (&delete, "rename_new", &["a"]),
         (&leaves, "rename_new", &["a"]),
         (&comes, "exchange", &["a", "b"]),
@@ -261,10 +263,11 @@ fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
         let scene = Scene::new();
         let step = step(&scene);
         scene.crash(&scene.record_of(vec![step.clone()]));
-        let (state, disk) = scene.open_faulty(None);
+        let unsupported: &[_] = if operation == "link" { &["exchange"] } else { &[] };
+        let (state, disk) = scene.open_on(FaultyDisk::without(unsupported, None));
         disk.before(operation, save(scene.path("a")));
         let report = recover_with(&state, &no_locks());
-        assert_eq!((report.left_alone.len(), report.problems.len()), (1, 0), "{step:?}: {report:?}");
+        assert_eq!((report.left_alone.len(), report.problems.len()), (1, 0), "{operation}, {step:?}: {report:?}");
         drop(state);
         let mut names: Vec<_> = fs::read_dir(scene.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
