@@ -40,13 +40,22 @@ pub(crate) struct FaultyDisk {
     names: Mutex<Vec<&'static str>>,
     /// The operations that the file system or the system does not know.
     unsupported: &'static [&'static str],
+    /// Those that fail from now on.
+    broken: Mutex<&'static [&'static str]>,
     /// What somebody else does before the first operation of a name.
     outsider: Mutex<Option<(&'static str, Act)>>,
 }
 
 impl FaultyDisk {
     pub fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { done: AtomicUsize::new(0), fault, names: Mutex::default(), unsupported: &[], outsider: Mutex::default() }
+        Self {
+            done: AtomicUsize::new(0),
+            fault,
+            names: Mutex::default(),
+            unsupported: &[],
+            broken: Mutex::default(),
+            outsider: Mutex::default(),
+        }
     }
 
     /// The same where some operations do not exist.
@@ -57,6 +66,11 @@ impl FaultyDisk {
     /// Lets somebody else do something before the next operation of this name.
     pub fn before(&self, name: &'static str, act: impl FnOnce() + Send + 'static) {
         *self.outsider.lock().unwrap() = Some((name, Box::new(act)));
+    }
+
+    /// Lets all operations of these names fail, and only these.
+    pub fn break_down(&self, names: &'static [&'static str]) {
+        *self.broken.lock().unwrap() = names;
     }
 
     /// The names of the operations so far.
@@ -72,6 +86,9 @@ impl FaultyDisk {
         let outsider = self.outsider.lock().unwrap().take_if(|(before, _)| *before == name);
         if let Some((_, act)) = outsider {
             act();
+        }
+        if self.broken.lock().unwrap().contains(&name) {
+            return Err(io::Error::other("broken"));
         }
         let step = self.done.fetch_add(1, SeqCst) + 1;
         match self.fault {

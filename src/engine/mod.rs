@@ -119,8 +119,8 @@ pub(crate) struct Engine {
     locks: FileLocks,
     os_locks: OsLocks,
     state: Option<StateDir>,
-    /// Records of transactions that are done but not known to be on the disk.
-    unsynced: Mutex<Vec<OpenRecord>>,
+    /// Of transactions that are done but not known to be on the disk, or whose records could not be removed.
+    kept_records: Mutex<Vec<OpenRecord>>,
     temp_names: Arc<TempNames>,
     recovered: Mutex<RecoveryReport>,
     disk: Arc<dyn Disk>,
@@ -156,7 +156,7 @@ impl Engine {
             locks: FileLocks::default(),
             os_locks,
             state,
-            unsynced: Mutex::default(),
+            kept_records: Mutex::default(),
             temp_names,
             recovered: Mutex::new(RecoveryReport { problems, ..RecoveryReport::default() }),
             disk: config.disk,
@@ -234,7 +234,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.remove_records();
+        if let Err(error) = self.remove_kept_records() {
+            tracing::error!(%error, "the record of a finished transaction is left to the next start");
+        }
     }
 }
 

@@ -48,11 +48,12 @@ const RETRY: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct OsLocks {
     policy: LockingPolicy,
+    patience: Duration,
 }
 
 impl OsLocks {
     pub fn new(policy: LockingPolicy) -> Self {
-        Self { policy }
+        Self { policy, patience: PATIENCE }
     }
 
     /// Takes the locks of all these places; dropping the files lets go.
@@ -62,12 +63,12 @@ impl OsLocks {
         // One order for everybody, so that nobody waits in a circle.
         numbers.sort_unstable();
         numbers.dedup();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let lock = |number| {
             let file = open(directory, &lock_file(directory, number)).map_err(failed)?;
             while !try_lock(&file).map_err(failed)? {
                 if Instant::now() >= deadline {
-                    let waited_ms = PATIENCE.as_millis() as u64;
+                    let waited_ms = self.patience.as_millis() as u64;
                     return Err(IoError::new("", IoErrorKind::Locked { waited_ms, holder: holder(&file) }));
                 }
                 thread::sleep(RETRY);
@@ -174,6 +175,26 @@ mod tests {
     #[test]
     fn a_place_has_the_same_lock_in_every_build() {
         assert_eq!([lock_number(b""), lock_number(b"a"), lock_number(b"b")], [0x2f, 0x17, 0x10]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_waits_for_a_lock_gives_up_and_is_told_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let policy = LockingPolicy::Advisory { directory: dir.path().to_path_buf() };
+        let id = crate::disk::Dir::open_absolute(dir.path()).unwrap().id();
+        let place = || [Place::in_directory(id, "a".as_ref())];
+        let held = OsLocks::new(policy.clone()).lock(&place()).unwrap();
+        let impatient = OsLocks { policy, patience: Duration::from_millis(5) };
+        match impatient.lock(&place()).unwrap_err().kind {
+            // Some containers do not show their locks.
+            IoErrorKind::Locked { waited_ms: 5, holder } => {
+                assert!(holder.is_none_or(|pid| pid == std::process::id()), "{holder:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        assert_eq!(impatient.lock(&place()).unwrap().len(), 1);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) struct Inbox {
 
 /// What the source saw happen, not yet looked at. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(super) enum Raw {
     Created(PathBuf),
     /// Moved here from somewhere, or there by any other way.

@@ -285,7 +285,7 @@ pub enum WatchError {
     #[error("the pattern {pattern:?} of the watcher's ignore list is malformed: {message}")]
     Pattern { pattern: String, message: String },
     #[error("could not open the system's file events ({0}); on Linux raise fs.inotify.max_user_instances, or poll")]
-    Source(notify::Error),
+    Source(::notify::Error),
     #[error("could not start the watcher's thread: {0}")]
     Thread(std::io::Error),
 }

@@ -158,6 +158,28 @@ fn a_file_that_is_a_mount_is_written_in_place_and_not_moved() {
     session.end();
 }
 
+#[test]
+fn a_rename_to_another_file_system_is_refused() {
+    let scene = Scene::new();
+    scene.write("a", "old");
+    let _mounted = match Mounted::tmpfs(&scene.path("sub"), "64k") {
+        Ok(mounted) => mounted,
+        Err(missing) => return skipped("a rename to another file system", &missing),
+    };
+    let before = scene.tree();
+    let mut session = scene.start();
+    let expected = json!({"contentHash": hash("old")});
+    let rename =
+        json!({"kind": "rename", "oldUri": scene.uri("a"), "newUri": scene.uri("sub/a"), "expected": expected});
+    let create = json!({"kind": "create", "uri": scene.uri("created"), "text": ""});
+    for changes in [vec![rename.clone()], vec![create, rename]] {
+        let result = apply(&mut session, &changes);
+        assert_eq!(failure(&result)["os"], "EXDEV", "{result}");
+        assert_eq!((scene.tree(), scene.debris()), (before.clone(), Vec::new()));
+    }
+    session.end();
+}
+
 /// A file or directory that nobody may change until this is dropped.
 struct Immutable(std::path::PathBuf);
 

@@ -1,5 +1,7 @@
 //! Requests that change a tree in every way there is.
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use crate::scene::{Scene, Session, Tree, hash};
@@ -67,6 +69,9 @@ impl Job {
             scene.write(name, &old(name));
         }
         std::fs::hard_link(scene.path("linked"), scene.path("sub/other name")).unwrap();
+        for (name, mode) in [("a", 0o600), ("b", 0o4755), ("linked", 0o6751)] {
+            std::fs::set_permissions(scene.path(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
         scene
     }
 

@@ -166,7 +166,11 @@ impl Engine {
             work.iter().for_each(|work| files[work.file].fail(IoError::new(work.step.path.relative(), kind.clone())));
             return mode.durability;
         }
-        self.remove_records();
+        if let Err(error) = self.remove_kept_records() {
+            let kind = IoErrorKind::from_state("remove the record of an earlier transaction", error);
+            fail_together(files, &work, &IoError::new("", kind));
+            return mode.durability;
+        }
         let open = Dirs::new(&*self.disk);
         let sync = mode.durability == Durability::Full;
         let prepared = parallel::map_waiting(&work, self.write_threads, |work| self.prepare(&work.step, sync, &open));
@@ -183,9 +187,7 @@ impl Engine {
         let record = match self.record(&work, &ready, mode, sync) {
             Ok(record) => record,
             Err(error) => {
-                for work in &work {
-                    files[work.file].fail(error.clone());
-                }
+                fail_together(files, &work, &error);
                 return mode.durability;
             }
         };
@@ -241,9 +243,17 @@ impl Engine {
                     tracing::error!(%error, "after a power cut, a part of what was taken back may be there again");
                 }
             }
-            if let Some(Err(error)) = record.map(OpenRecord::finish) {
-                tracing::error!(%error, "the record of a transaction that was taken back could not be removed");
-            }
+            let error = match record.map(|record| record.finish()) {
+                Some(Err(not_removed)) => IoError {
+                    kind: IoErrorKind::Unfinished {
+                        cause: error.kind.to_string(),
+                        not_taken_back: format!("its record: {not_removed}"),
+                        recorded: true,
+                    },
+                    ..error
+                },
+                Some(Ok(())) | None => error,
+            };
             files[failed.file].fail(error);
             return;
         }
@@ -292,9 +302,11 @@ impl Engine {
             }
         }
         let durable = failures.is_empty();
-        self.unsynced().extend(record);
-        if durable {
-            self.remove_records();
+        if let Some(record) = record {
+            let is_removed = durable && is_removed(&record);
+            if !is_removed {
+                self.kept_records().push(record);
+            }
         }
         match (sync, durable) {
             (false, _) => Durability::BestEffort,
@@ -303,18 +315,20 @@ impl Engine {
         }
     }
 
-    /// Removes the records of finished transactions. Until the next one begins, the record of one whose directories could
-    /// not be synced is what brings it back after a power cut; carried out later, it would undo what has been done since.
-    pub(super) fn remove_records(&self) {
-        for record in self.unsynced().drain(..) {
-            if let Err(error) = record.finish() {
-                tracing::error!(%error, "the record of a finished transaction could not be removed");
-            }
+    /// Removes the records of finished transactions that are still there. Until the next one begins, the record of one
+    /// whose directories could not be synced is what brings it back after a power cut; carried out later, it would undo
+    /// what has been done since.
+    pub(super) fn remove_kept_records(&self) -> io::Result<()> {
+        let mut records = self.kept_records();
+        while let Some(record) = records.last() {
+            record.finish()?;
+            records.pop();
         }
+        Ok(())
     }
 
-    fn unsynced(&self) -> MutexGuard<'_, Vec<OpenRecord>> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept_records(&self) -> MutexGuard<'_, Vec<OpenRecord>> {
+        self.kept_records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs each directory once; returns those that could not be.
@@ -466,8 +480,17 @@ fn name_kept(error: IoError, mut kept: Vec<String>) -> IoError {
     IoError { kind: IoErrorKind::KeptBeside { cause, kept: kept.join(", ") }, ..error }
 }
 
+fn is_removed(record: &OpenRecord) -> bool {
+    let removed = record.finish();
+    removed.inspect_err(|error| tracing::error!(%error, "the record of a transaction could not be removed")).is_ok()
+}
+
 fn weaker(one: Durability, other: Durability) -> Durability {
     if one == Durability::Unknown { one } else { other }
+}
+
+fn fail_together(files: &mut [PlannedFile], work: &[Work], error: &IoError) {
+    work.iter().for_each(|work| files[work.file].fail(error.clone()));
 }
 
 fn fail_all(files: &mut [PlannedFile], kind: &IoErrorKind) {

@@ -40,7 +40,7 @@ fn swap(scene: &Scene, change: Change) -> usize {
 
 /// The files with this content.
 fn places_of(scene: &Scene, content: &str) -> Vec<String> {
-    scene.tree().into_iter().filter(|(_, other)| other == content).map(|(path, _)| path).collect()
+    scene.tree().into_iter().filter(|(_, file)| file.content == content).map(|(path, _)| path).collect()
 }
 
 #[test]
@@ -140,15 +140,44 @@ fn the_record_of_what_could_not_be_synced_stays_until_something_else_is_changed(
 }
 
 #[test]
+fn nothing_is_changed_while_the_record_of_what_was_done_before_can_not_be_removed() {
+    const REMOVAL: &[&str] = &["set_len", "remove"];
+    let at = operations().iter().rposition(|name| *name == "sync_dir").unwrap() + 1;
+    for fault in [None, Some((at, Fault::Error(io::ErrorKind::Other)))] {
+        let scene = Scene::new(FileSystem::Able);
+        let (engine, disk) = scene.engine(fault);
+        let breaking = disk.clone();
+        disk.before("set_len", move || breaking.break_down(REMOVAL));
+        assert!(scene.apply(&engine, &EDIT_AND_CREATE, Atomicity::Transaction).applied, "{fault:?}");
+
+        disk.break_down(REMOVAL);
+        let single = scenario("", |scene| vec![scene.delete("3")]);
+        let outcome = scene.apply(&engine, &single, Atomicity::Transaction);
+        let error = outcome.files[0].error.as_ref().expect("an error").to_string();
+        assert!(error.contains("remove the record of an earlier transaction"), "{fault:?}: {error}");
+        assert_eq!(scene.content("3"), Some(old("3")), "{fault:?}");
+        fs::remove_file(scene.path("new")).unwrap();
+        assert_eq!(scene.restart(None).0, RecoveryReport::default(), "{fault:?}: its owner lives");
+        assert_eq!(scene.content("new"), None, "{fault:?}");
+
+        disk.break_down(&[]);
+        assert!(scene.apply(&engine, &single, Atomicity::Transaction).applied, "{fault:?}");
+        assert_eq!(fs::read_dir(scene.state.path().join("transactions")).unwrap().count(), 0, "{fault:?}");
+    }
+}
+
+#[test]
 fn who_is_told_of_a_failure_is_told_that_the_record_stays() {
+    let position = |name: &str| operations().iter().rposition(|operation| *operation == name).unwrap() + 1;
     // The record is what is written last.
-    let at = operations().iter().rposition(|name| *name == "write").unwrap() + 2;
-    let scene = Scene::new(FileSystem::Able);
-    let outcome = meet(&scene, (at, Fault::Death));
-    let error = outcome.files[0].error.as_ref().unwrap();
-    assert!(matches!(error.kind, IoErrorKind::Unfinished { recorded: true, .. }), "{error}");
-    scene.restart(None);
-    assert_eq!((scene.content("0"), scene.content("new")), (Some(new("0")), Some(new("new"))));
+    for at in [position("write") + 1, position("exchange")] {
+        let scene = Scene::new(FileSystem::Able);
+        let outcome = meet(&scene, (at, Fault::Death));
+        let error = outcome.files[0].error.as_ref().unwrap();
+        assert!(matches!(error.kind, IoErrorKind::Unfinished { recorded: true, .. }), "{at}: {error}");
+        scene.restart(None);
+        assert_eq!((scene.content("0"), scene.content("new")), (Some(new("0")), Some(new("new"))), "{at}");
+    }
 }
 
 #[test]

@@ -135,3 +135,23 @@ fn a_file_that_was_given_back_is_synced() {
     let synced = names.iter().rposition(|name| *name == "sync_dir");
     assert!(given_back.is_some() && synced > given_back, "{names:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_may_read_a_new_content_before_it_is_complete() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let scene = Scene::new(FileSystem::Plain);
+    fs::set_permissions(scene.path("0"), fs::Permissions::from_mode(0o666)).unwrap();
+    let (engine, disk) = scene.engine(None);
+    let seen = Arc::new(Mutex::new(None));
+    let (looking, dir) = (seen.clone(), scene.dir.path().to_path_buf());
+    disk.before("set_metadata", move || {
+        let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+        let temporary = entries.into_iter().find(|entry| is_temp_name(&entry.file_name())).unwrap();
+        *looking.lock().unwrap() = Some(temporary.metadata().unwrap().permissions().mode() & 0o777);
+    });
+    assert!(scene.apply(&engine, &SCENARIOS[0], Atomicity::Transaction).applied);
+    assert_eq!(*seen.lock().unwrap(), Some(0o600));
+    assert_eq!(fs::metadata(scene.path("0")).unwrap().permissions().mode() & 0o777, 0o666);
+}

@@ -13,6 +13,8 @@ use crate::{
     roots::RootedPath,
 };
 
+const COPY_OF_HARD_LINK: &str = "renaming a file that has several hard links in one request with an edit of it, or so that files exchange their names,";
+
 impl Engine {
     /// The steps in the order in which they can be done, each with the index of its place; or the error of a place.
     pub(in crate::engine) fn steps(&self, slots: &[Slot]) -> Result<Vec<(usize, PlannedStep)>, (usize, IoError)> {
@@ -45,6 +47,9 @@ impl Engine {
         // Of files that change places in a circle none can leave first: they are copied.
         let leaves = moves.to[index].is_some() && !in_cycle;
         let original = before.as_ref().filter(|_| !leaves).map(Original::of);
+        if loses_links(slots, index, in_cycle) {
+            return Err(in_file(path)(IoErrorKind::NotSupported(COPY_OF_HARD_LINK)));
+        }
         let action = match now {
             Now::Original(from) if *from == index => return Ok(None),
             Now::Nothing if original.is_none() => return Ok(None),
@@ -194,6 +199,17 @@ fn are_on_different_devices(one: &RootedPath, other: &RootedPath) -> bool {
 fn keeps_its_inode(path: &RootedPath) -> bool {
     let links = path.stat().map_or(0, |stat| stat.links);
     links > 1 || (links == 1 && path.dir().is_ok_and(|dir| dir.is_mount_point(path.name())))
+}
+
+/// Whether a file with several names would be copied to the place, where none of the others follows.
+fn loses_links(slots: &[Slot], index: usize, in_cycle: bool) -> bool {
+    let copied = match &slots[index].now {
+        Now::Original(from) if in_cycle => Some(*from),
+        Now::Text { like, .. } => like.filter(|like| *like != index),
+        Now::Original(_) | Now::Nothing | Now::Bytes { .. } => None,
+    };
+    let before = copied.and_then(|from| slots[from].before.as_ref());
+    before.is_some_and(|before| before.content.stat.links > 1)
 }
 
 fn write(new: Vec<u8>, like: Like, create_parents: bool) -> Action {

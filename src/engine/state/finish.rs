@@ -95,8 +95,8 @@ impl StateDir {
         }
         let ready = if is_ready { temp.to_owned() } else { self.write_beside(target, now.as_ref(), (new, metadata))? };
         self.sync(target, &ready)?;
-        let is_put = match old {
-            Some(old) => self.put_over(target, &ready, old)?,
+        let is_put = match old.zip(now) {
+            Some((old, now)) => self.put_over(target, &ready, (old, &now))?,
             None => self.disk.rename_new((&target.dir, &ready), (&target.dir, target.name)).map(|()| true)?,
         };
         self.discard(target, &ready, report)?;
@@ -105,17 +105,40 @@ impl StateDir {
     }
 
     /// Lets a new content and the old one change places, unless it is another one that comes out.
-    fn put_over(&self, target: &Target, ready: &OsStr, old: &OldFile) -> io::Result<bool> {
+    fn put_over(&self, target: &Target, ready: &OsStr, (old, now): (&OldFile, &FileStat)) -> io::Result<bool> {
         let (here, beside) = ((&*target.dir, target.name), (&*target.dir, ready));
         match self.disk.exchange(beside, here) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                return self.disk.replace(&target.dir, ready, target.name).map(|()| true);
+                return self.replace(target, ready, (old, now));
             }
             result => result?,
         }
         let is_old = target.is_at(ready, old)?;
         if !is_old {
             self.disk.exchange(beside, here)?;
+        }
+        Ok(is_old)
+    }
+
+    /// The same where that is impossible: what is here gets a second name before it loses this one.
+    fn replace(&self, target: &Target, ready: &OsStr, (old, now): (&OldFile, &FileStat)) -> io::Result<bool> {
+        self.note_temporaries(target.directory(), target.dir.id(), true)?;
+        let second = self.temp_names.next(Some(now));
+        match self.disk.link(&target.dir, target.name, &second) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return self.disk.replace(&target.dir, ready, target.name).map(|()| true);
+            }
+            result => result?,
+        }
+        if let Err(error) = self.disk.replace(&target.dir, ready, target.name) {
+            self.disk.remove(&target.dir, &second)?;
+            return Err(error);
+        }
+        let is_old = target.is_at(&second, old)?;
+        if is_old {
+            self.disk.remove(&target.dir, &second)?;
+        } else {
+            self.disk.replace(&target.dir, &second, target.name)?;
         }
         Ok(is_old)
     }

@@ -75,7 +75,7 @@ impl StateDir {
         let is_whole = written.is_ok();
         match written.and_then(|()| open.sync()) {
             Ok(()) => Ok(open),
-            Err(cause) => Err(match open.remove() {
+            Err(cause) => Err(match open.finish() {
                 Err(not_removed) if is_whole => BeginError::Recorded { cause, not_removed },
                 _ => BeginError::NotRecorded(cause),
             }),
@@ -123,13 +123,10 @@ pub(crate) struct OpenRecord {
 
 impl OpenRecord {
     /// Removes the record of a transaction that is finished, or that nothing came of, so that no crash brings it back.
-    pub fn finish(self) -> io::Result<()> {
-        self.remove()
-    }
-
+    ///
     /// An empty record is as good as none: the next start removes it. Unlike the removal of the name, which the disk may
     /// learn of much later, emptying it is durable at once.
-    fn remove(&self) -> io::Result<()> {
+    pub fn finish(&self) -> io::Result<()> {
         let emptied = self.disk.set_len(&self.file, 0).and_then(|()| self.sync_if(|disk| disk.sync_file(&self.file)));
         let removed = self.disk.remove(&self.dir, &self.name);
         emptied.or_else(|_| removed.and_then(|()| self.sync_if(|disk| disk.sync_dir(&self.dir))))

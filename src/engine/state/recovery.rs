@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -175,19 +175,17 @@ impl StateDir {
         let Some(note) = take_over(notes, name)? else { return Ok(()) };
         let mut is_done = true;
         for (directory, inode) in temporaries::directories(&read(&note)?) {
-            let dir = match Dir::open_absolute(&directory) {
-                Ok(dir) if dir.id().inode == inode => dir,
-                Err(error) if !is_gone(&error) => {
-                    report.problems.push(self.problem(&directory.display().to_string(), &error));
-                    is_done = false;
-                    continue;
-                }
-                _ => {
+            let (dir, names) = match list(&directory, inode) {
+                Ok(Some(found)) => found,
+                not_found => {
+                    if let Err(error) = not_found {
+                        report.problems.push(self.problem(&directory.display().to_string(), &error));
+                    }
                     is_done = false;
                     continue;
                 }
             };
-            for name in dir.names()?.iter().filter(|name| is_of_session(name, session)) {
+            for name in names.iter().filter(|name| is_of_session(name, session)) {
                 if needed.contains(name) {
                     is_done = false;
                 } else if let Err(error) = self.discard_in(&dir, name, &directory, report) {
@@ -216,6 +214,16 @@ fn check_root(root: &RecordedRoot) -> io::Result<()> {
         Ok(dir) if dir.id().inode == root.inode => Ok(()),
         Ok(_) => failed("another directory is where the root was".into()),
         Err(error) => failed(error.to_string()),
+    }
+}
+
+/// A directory and what is in it, unless another one or none is there now.
+fn list(path: &Path, inode: u64) -> io::Result<Option<(Dir, Vec<OsString>)>> {
+    match Dir::open_absolute(path) {
+        Ok(dir) if dir.id().inode == inode => Ok(Some(dir.names().map(|names| (dir, names))?)),
+        Ok(_) => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

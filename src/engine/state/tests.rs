@@ -189,7 +189,11 @@ impl Scene {
     }
 
     fn open_faulty(&self, fault: Option<(usize, Fault)>) -> (StateDir, Arc<FaultyDisk>) {
-        let disk = Arc::new(FaultyDisk::new(fault));
+        self.open_on(FaultyDisk::new(fault))
+    }
+
+    fn open_on(&self, disk: FaultyDisk) -> (StateDir, Arc<FaultyDisk>) {
+        let disk = Arc::new(disk);
         let state = StateDir::open(&self.state(), disk.clone(), LIMITS, Arc::new(TempNames::new()));
         (state.unwrap(), disk)
     }

@@ -1,10 +1,14 @@
 //! Files with several names.
 
-use std::{fs, path::PathBuf, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use ploke_io::{
     CancelToken,
-    engine::LockingPolicy,
+    engine::{Change, EditRequest, Guard, LockingPolicy},
     manager::{IoManagerBuilder, IoManagerHandle},
 };
 
@@ -32,6 +36,33 @@ fn no_line_is_lost_that_two_sidecars_add_through_two_names_of_a_file() {
         builder.with_state_dir(fixture.dir.path().join(name)).build().unwrap()
     };
     check_no_line_is_lost(&fixture, [&sidecar("one"), &sidecar("other")], &names);
+}
+
+#[test]
+fn a_file_is_not_torn_from_its_other_name_by_a_rename_that_is_more_than_one() {
+    let rename = |from: &Path, to: &Path| Change::Rename {
+        old_path: from.into(),
+        new_path: to.into(),
+        overwrite: false,
+        ignore_if_exists: false,
+        expected: Guard::default(),
+        expected_overwritten: Guard::default(),
+    };
+    let fixture =
+        Fixture::with(|builder, root| builder.with_roots([root]).with_state_dir(root.with_file_name("state")));
+    let [linked, other_name] = two_names(&fixture);
+    let (single, between) = (fixture.write("single", "single"), fixture.path("between"));
+    let edit = super::edit(&linked, guard(""), [((0, 0), "new")]);
+    let edited_and_renamed = vec![edit, rename(&linked, &between)];
+    let exchanged = vec![rename(&linked, &between), rename(&single, &linked), rename(&between, &single)];
+    for changes in [edited_and_renamed, exchanged] {
+        let outcome = fixture.apply(&EditRequest { unguarded: true, ..request(changes) });
+        assert!(error_of(&outcome).starts_with("NotSupported"), "{outcome:?}");
+        assert_eq!(fixture.names(), ["f", "other name", "single"]);
+    }
+    assert!(fixture.apply(&EditRequest { unguarded: true, ..request([rename(&linked, &between)]) }).applied);
+    fs::write(between, "both").unwrap();
+    assert_eq!(fs::read_to_string(other_name).unwrap(), "both");
 }
 
 fn two_names(fixture: &Fixture) -> [PathBuf; 2] {

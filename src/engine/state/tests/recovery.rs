@@ -251,8 +251,10 @@ fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
         fs::write(scene.path("b"), "b").unwrap();
         scene.moves("b", "a", Some(scene.old_file("a")))
     };
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         (&write, "exchange", &["a"]),
+        // Where files cannot change places.
+        (&write, "link", &["a"]),
         (&delete, "rename_new", &["a"]),
         (&leaves, "rename_new", &["a"]),
         (&comes, "exchange", &["a", "b"]),
@@ -261,10 +263,11 @@ fn what_somebody_saves_just_before_recovery_replaces_it_is_left_alone() {
         let scene = Scene::new();
         let step = step(&scene);
         scene.crash(&scene.record_of(vec![step.clone()]));
-        let (state, disk) = scene.open_faulty(None);
+        let unsupported: &[_] = if operation == "link" { &["exchange"] } else { &[] };
+        let (state, disk) = scene.open_on(FaultyDisk::without(unsupported, None));
         disk.before(operation, save(scene.path("a")));
         let report = recover_with(&state, &no_locks());
-        assert_eq!((report.left_alone.len(), report.problems.len()), (1, 0), "{step:?}: {report:?}");
+        assert_eq!((report.left_alone.len(), report.problems.len()), (1, 0), "{operation}, {step:?}: {report:?}");
         drop(state);
         let mut names: Vec<_> = fs::read_dir(scene.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
@@ -304,4 +307,41 @@ fn a_temporary_file_that_can_not_be_removed_stops_nothing() {
     assert_eq!(temporaries.each_ref().map(|path| path.exists()), [true, false]);
     assert_eq!((recover(&scene), scene.count("temporary")), (RecoveryReport::default(), 0));
     assert!(!temporaries[0].exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_can_not_be_listed_keeps_no_other_from_being_cleaned() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    let temporary = {
+        let (state, names) = open(&scene.state());
+        state.left_behind();
+        for scene in [&scene, &other] {
+            state.note_temporaries(&scene.root(), scene.root_id(), false).unwrap();
+        }
+        let path = other.root().join(names.next(None));
+        fs::write(&path, "").unwrap();
+        path
+    };
+    let set_mode = |mode| fs::set_permissions(scene.root(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o300);
+    let report = without_rights_of_root(|| recover(&scene));
+    set_mode(0o700);
+    let [problem] = &report.problems[..] else { panic!("{report:?}") };
+    assert!(problem.contains(scene.root().to_str().unwrap()), "{problem}");
+    assert!(!temporary.exists());
+    assert_eq!((recover(&scene), scene.count("temporary")), (RecoveryReport::default(), 0));
+}
+
+/// Runs in a thread that no mode is overridden for.
+#[cfg(target_os = "linux")]
+fn without_rights_of_root<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let work = || {
+        let mut sets = capabilities(None).unwrap();
+        sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        set_capabilities(None, sets).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
 }
