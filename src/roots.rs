@@ -357,7 +357,16 @@ impl<'a> Resolver<'a> {
 
     /// Closes the directories that no path needs at the moment.
     fn make_room(&self) -> Option<BudgetPlace> {
-        self.held().values_mut().for_each(|dirs| dirs.retain(|_, dir| Arc::strong_count(dir) > 1));
+        let mut unused = Vec::new();
+        for dirs in self.held().values_mut() {
+            dirs.retain(|_, dir| {
+                let is_used = Arc::strong_count(dir) > 1;
+                unused.extend((!is_used).then(|| dir.clone()));
+                is_used
+            });
+        }
+        // Others need not wait until they are closed.
+        drop(unused);
         self.budget.take()
     }
 

@@ -83,7 +83,7 @@ fn encoded_path(uri: &str) -> Result<&str, UriError> {
     if !path.starts_with('/') {
         return Err(UriError::NotAbsolute);
     }
-    if path.contains(['?', '#']) {
+    if path.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
         return Err(UriError::QueryOrFragment);
     }
     Ok(path)
@@ -91,7 +91,7 @@ fn encoded_path(uri: &str) -> Result<&str, UriError> {
 
 /// Decodes to bytes, not to text: a file name need not be UTF-8.
 fn decode(encoded: &str) -> Result<Vec<u8>, UriError> {
-    if !encoded.contains(['%', '\0']) {
+    if !encoded.bytes().any(|byte| matches!(byte, b'%' | 0)) {
         return Ok(encoded.as_bytes().to_vec());
     }
     let mut bytes = Vec::with_capacity(encoded.len());
