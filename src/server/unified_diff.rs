@@ -12,21 +12,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// One text for all files, with paths relative to their roots; files that stay as they are do not appear.
 pub(super) fn unified_diff<'a>(previews: impl Iterator<Item = &'a Preview>) -> String {
     let changed: Vec<_> = previews.filter(|preview| preview.old_path.is_some() || preview.old != preview.new).collect();
-    // Git reads renamings only below a line of its own, and what follows one needs that line too.
-    let as_git_does = changed.iter().any(|preview| preview.old_path.is_some());
+    // Git reads more than edits only below a line of its own, and what follows one needs that line too.
+    let is_edit = |preview: &Preview| preview.old_path.is_none() && preview.old.is_some() && preview.new.is_some();
+    let as_git_does = !changed.iter().all(|preview| is_edit(preview));
     let mut diff = String::new();
     for preview in changed {
         let old_path = preview.old_path.as_ref().unwrap_or(&preview.path);
         if as_git_does {
             diff += &format!("diff --git {} {}\n", name("a/", old_path), name("b/", &preview.path));
         }
+        if preview.old.is_none() {
+            diff += "new file mode 100644\n";
+        }
+        if preview.new.is_none() {
+            diff += "deleted file mode 100644\n";
+        }
         if preview.old_path.is_some() {
             diff += &format!("rename from {}\nrename to {}\n", name("", old_path), name("", &preview.path));
         }
         if preview.old != preview.new {
+            let text = |side: &'a Option<String>| side.as_deref().unwrap_or_default();
             diff += &format!("--- {}\n", side(preview.old.is_some(), "a/", old_path));
             diff += &format!("+++ {}\n", side(preview.new.is_some(), "b/", &preview.path));
-            let text = |side: &'a Option<String>| side.as_deref().unwrap_or_default();
             push_hunks(&mut diff, text(&preview.old), text(&preview.new));
         }
     }
@@ -86,6 +93,8 @@ fn quoted(byte: u8) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::PathBuf, process::Command};
+
     use super::*;
 
     fn preview(path: &str, old: Option<&str>, new: &str) -> Preview {
@@ -112,6 +121,7 @@ mod tests {
             preview("new dir/b.rs", None, "fn b() {}\n"),
         ]);
         let expected = "\
+diff --git a/src/a.rs b/src/a.rs
 --- a/src/a.rs
 +++ b/src/a.rs
 @@ -2,7 +2,7 @@
@@ -123,6 +133,8 @@ mod tests {
  6
  7
  8
+diff --git a/new dir/b.rs b/new dir/b.rs
+new file mode 100644
 --- /dev/null
 +++ b/new dir/b.rs\t
 @@ -0,0 +1 @@
@@ -160,7 +172,7 @@ mod tests {
     fn a_deleted_file_becomes_nothing() {
         assert_eq!(
             diff(&[deleted("a", "x\ny")]),
-            "--- a/a\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x\n-y\n\\ No newline at end of file\n"
+            "diff --git a/a b/a\ndeleted file mode 100644\n--- a/a\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-x\n-y\n\\ No newline at end of file\n"
         );
     }
 
@@ -169,7 +181,7 @@ mod tests {
         assert_eq!(
             diff(&[renamed("a b", "d/c", "x\n", "x\n"), preview("same", Some(""), ""), deleted("e", "x\n")]),
             "diff --git a/a b b/d/c\nrename from a b\nrename to d/c\n\
-             diff --git a/e b/e\n--- a/e\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+             diff --git a/e b/e\ndeleted file mode 100644\n--- a/e\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
         );
         assert_eq!(
             diff(&[renamed("a b", "d/c\n", "x\n", "y\n")]),
@@ -179,15 +191,64 @@ mod tests {
     }
 
     #[test]
-    fn a_new_empty_file_is_told_without_lines() {
-        assert_eq!(diff(&[preview("a", None, "")]), "--- /dev/null\n+++ b/a\n");
-    }
-
-    #[test]
     fn a_name_can_not_forge_lines() {
         assert_eq!(
             diff(&[preview("a\n+++ b/\"x\\é", None, "")]),
-            "--- /dev/null\n+++ \"b/a\\012+++ b/\\\"x\\\\\\303\\251\"\n"
+            "diff --git \"a/a\\012+++ b/\\\"x\\\\\\303\\251\" \"b/a\\012+++ b/\\\"x\\\\\\303\\251\"\nnew file mode 100644\n\
+             --- /dev/null\n+++ \"b/a\\012+++ b/\\\"x\\\\\\303\\251\"\n"
         );
+    }
+
+    #[test]
+    fn git_applies_any_two_changes() {
+        if Command::new("git").arg("--version").output().is_err() {
+            println!("SKIPPED git apply: it is not installed");
+            return;
+        }
+        let changes = |name: &str| {
+            [
+                preview(name, Some("1\r\n2"), "1\n2\n"),
+                preview(name, None, "new\n"),
+                preview(name, None, ""),
+                deleted(name, "x\n"),
+                deleted(name, ""),
+                renamed(&format!("old {name}"), name, "x\n", "x\n"),
+                renamed(&format!("old {name}"), name, "1\n2\n3\n", "1\n2\nthree\n"),
+            ]
+        };
+        for first in changes("a b") {
+            for second in changes("ü\"") {
+                let both = [first.clone(), second];
+                let dir = tempfile::tempdir().unwrap();
+                for preview in &both {
+                    if let Some(old) = &preview.old {
+                        fs::write(dir.path().join(preview.old_path.as_ref().unwrap_or(&preview.path)), old).unwrap();
+                    }
+                }
+                fs::write(dir.path().join("keeps its place"), "").unwrap();
+                let text = diff(&both);
+                git_apply(dir.path(), &text);
+                let mut expected: Vec<_> =
+                    both.into_iter().filter_map(|preview| Some((preview.path, preview.new?))).collect();
+                expected.push(("keeps its place".into(), String::new()));
+                expected.sort();
+                assert_eq!(files(dir.path()), expected, "{text}");
+            }
+        }
+    }
+
+    fn git_apply(directory: &Path, diff: &str) {
+        let patch = tempfile::NamedTempFile::new().unwrap();
+        fs::write(patch.path(), diff).unwrap();
+        let output = Command::new("git").arg("apply").arg(patch.path()).current_dir(directory).output().unwrap();
+        assert!(output.status.success(), "{}\n{diff}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn files(directory: &Path) -> Vec<(PathBuf, String)> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+        let mut files: Vec<_> =
+            entries.map(|entry| (entry.file_name().into(), fs::read_to_string(entry.path()).unwrap())).collect();
+        files.sort();
+        files
     }
 }

@@ -27,6 +27,9 @@ export function parseUnifiedDiff(diff: string): FileDiff[] {
     if (startsWith("diff --git ")) {
       at++;
     }
+    if (startsWith("new file mode ") || startsWith("deleted file mode ")) {
+      at++;
+    }
     if (startsWith("rename from ")) {
       file.oldPath = unquote(next().slice("rename from ".length));
       file.newPath = unquote(next().slice("rename to ".length));

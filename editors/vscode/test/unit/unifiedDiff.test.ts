@@ -28,7 +28,9 @@ void test("carriage returns belong to their lines", () => {
 
 void test("created, deleted and emptied files have one empty side", () => {
   const [created, deleted, empty] = parseUnifiedDiff(
-    "--- /dev/null\n+++ b/new\n@@ -0,0 +1,2 @@\n+a\n+b\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n--- /dev/null\n+++ b/empty\n",
+    "diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1,2 @@\n+a\n+b\n" +
+      "diff --git a/old b/old\ndeleted file mode 100644\n--- a/old\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n" +
+      "diff --git a/empty b/empty\nnew file mode 100644\n--- /dev/null\n+++ b/empty\n",
   );
   assert.ok(created && deleted && empty);
   assert.deepEqual([created.oldPath, created.newPath], [undefined, "new"]);
