@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Backend, Shared, WatchConfig, WatchState,
-    debounce::{Change, Debouncer, Due, FileChange},
+    debounce::{Debouncer, Due, FileChange},
     history::History,
     inbox::{Command, Inbox, Taken},
     index::{Index, Look},
@@ -18,7 +18,7 @@ use super::{
     report::{Told, pair_renames},
     rules::Rules,
     saved::Saved,
-    settle::{Check, Disk, Net, settle_directory, settle_file},
+    settle::{Disk, Net, settle_directory, settle_file},
     source::Source,
     walk::{Attention, Visit, threads},
 };
@@ -239,7 +239,7 @@ impl Worker {
     pub(super) fn flush(&mut self, all: bool) {
         let due = if all { self.debouncer.all(Instant::now()) } else { self.debouncer.due(Instant::now()) };
         let Due { directories, mut files } = due;
-        let (mut told, mut is_moved) = (Vec::new(), false);
+        let (mut told, mut is_checked) = (Vec::new(), false);
         for change in directories {
             let gone = match &change {
                 super::debounce::DirectoryChange::Gone(path) => Some(path.clone()),
@@ -256,21 +256,13 @@ impl Worker {
                     end: None,
                 }),
             );
-            match net.check {
-                Some(Check::Files(files)) => {
-                    for file in files {
-                        self.debouncer.push(Change::Suspect(file), Instant::now());
-                    }
-                }
-                Some(Check::Below(directory)) => {
-                    is_moved = true;
-                    self.recheck(&directory, Instant::now());
-                }
-                None => {}
+            for directory in net.check {
+                is_checked = true;
+                self.recheck(&directory, Instant::now());
             }
         }
-        if is_moved {
-            // What changed while a directory was on its way is told with it.
+        if is_checked {
+            // What changed while a directory was on its way, or in which another one was put in its place, is told with it.
             while !self.todo.is_empty() && !self.stopping {
                 self.walk();
             }
