@@ -12,10 +12,6 @@ use super::{
     walk::{Visit, Why},
     worker::Worker,
 };
-use crate::temp_name::is_temp_name;
-
-/// Between the two moves of an exchange come only those of other threads.
-const MOST_ARRIVED: usize = 64;
 
 impl Worker {
     pub(super) fn intake(&mut self, raw: Raw, now: Instant) {
@@ -93,7 +89,6 @@ impl Worker {
     fn moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
         self.check_rules(&from, now);
         self.check_rules(&to, now);
-        self.land(&from, &to);
         let left = self.left.take().filter(|path| *path == from);
         if left.is_some() || probe::is_directory(&to) {
             if !self.covers_directory(&to) {
@@ -113,22 +108,6 @@ impl Worker {
             } else {
                 self.debouncer.push(Change::Appeared(to), now);
             }
-        }
-    }
-
-    /// Knows an own write, deletion or rename by its move.
-    fn land(&mut self, from: &Path, to: &Path) {
-        let is_temp = |path: &Path| path.file_name().is_some_and(is_temp_name);
-        if is_temp(from) {
-            self.shared.echo().arrived(to);
-            self.arrived.truncate(MOST_ARRIVED - 1);
-            self.arrived.push_front(from.to_path_buf());
-        } else if !is_temp(to) {
-            self.shared.echo().renamed(from, to);
-        } else if let Some(position) = self.arrived.iter().position(|temp| temp == to) {
-            self.arrived.remove(position);
-        } else {
-            self.shared.echo().left(from);
         }
     }
 

@@ -8,8 +8,6 @@
 //!
 //! Not guaranteed: changes of mode, owner or times are not changes of a file; a file written through a memory map is
 //! seen only when something else makes the watcher look, or by polling. Polling sees what differs between two looks.
-//! What others do to a path between two polls after our own write of it is told as a modification, and not at all where
-//! it leaves what we ourselves had left there at one of these looks or later.
 
 mod answer;
 mod debounce;
@@ -147,7 +145,8 @@ impl Watcher {
     /// Announces an own write, before it can be seen: finding this content in that file will not be reported. `None`
     /// announces that there will be no file; a rename is that at the old path, and its content at the new one.
     ///
-    /// Announcements for one path come one after the other, each when the one before has happened or was withdrawn.
+    /// Announcements for one path come one after the other, each when the one before has happened (see [`Self::wrote`])
+    /// or was withdrawn.
     /// Own writes are recognised by what they leave behind alone. An echo that arrives more than a minute (and two polls) after
     /// the last own write of its file, or after 65,536 other files were written, is reported as a change from outside:
     /// then one change is told twice, but none is ever lost. Files above `max_file_bytes` are not recognised.
@@ -156,6 +155,12 @@ impl Watcher {
         if was_empty {
             self.inbox.wake();
         }
+    }
+
+    /// Says that what was announced has happened: something else that is found from now on has replaced it. What was found
+    /// in between may have, so that then the write is told as if from outside.
+    pub fn wrote(&self, real_path: &Path, content: Option<ContentHash>) {
+        self.shared.echo().landed(real_path, content);
     }
 
     /// Takes back an announcement: the write did not happen, or was taken back.

@@ -39,8 +39,6 @@ pub(super) struct Worker {
     pub(super) index: Index,
     /// The directory that was moved away last.
     pub(super) left: Option<PathBuf>,
-    /// Temporary files that have lately become files; one that such a file becomes again has been exchanged with it.
-    pub(super) arrived: VecDeque<PathBuf>,
     pub(super) max_file_bytes: u64,
     pub(super) threads: usize,
     sink: Box<dyn Fn(FileEventBatch) + Send>,
@@ -99,7 +97,6 @@ impl Worker {
             debouncer: Debouncer::new(config.debounce),
             index: Index::default(),
             left: None,
-            arrived: VecDeque::new(),
             max_file_bytes: config.max_file_bytes,
             threads: threads(),
             sink,
@@ -308,7 +305,7 @@ impl Worker {
                 return None;
             }
         }
-        let landed = self.shared.echo().landed(&change.path);
+        let landed = self.shared.echo().latest(&change.path);
         let (found, look) = probe::look(&change.path, self.max_file_bytes);
         let own = self.shared.echo().is_own(&change.path, found, landed, Instant::now());
         let net = settle_file(&change, look, &mut self.index, &OnDisk)?;
@@ -342,7 +339,7 @@ impl Worker {
 
     fn is_own_absence(&self, path: &Path) -> bool {
         let mut echo = self.shared.echo();
-        let landed = echo.landed(path);
+        let landed = echo.latest(path);
         echo.is_own(path, Found::NoFile, landed, Instant::now())
     }
 }
