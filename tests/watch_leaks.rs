@@ -17,6 +17,7 @@ use ploke_io::{
 };
 
 const LIMIT: Duration = Duration::from_secs(10);
+const DIRECTORIES: usize = 20;
 
 // One test, because tests of one binary run side by side.
 #[test]
@@ -48,22 +49,36 @@ fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
     let config = WatchConfig { state_dir: Some(state.path().to_path_buf()), ..WatchConfig::default() };
     let watcher = Watcher::start(config, |_| {}).unwrap();
     let (mut memory, mut descriptors) = (0, 0);
+    let parent = tempfile::tempdir().unwrap();
     for round in 0..1_000 {
         if round == 200 {
             // What is needed once is there by now.
             (memory, descriptors) = (resident_bytes(), count("/proc/self/fd"));
         }
-        watcher.add_root(dir.path());
+        // Another one each time, with as much in it as a leak needs to be seen.
+        let root = parent.path().join(round.to_string());
+        for number in 0..DIRECTORIES {
+            fs::create_dir_all(root.join(number.to_string())).unwrap();
+        }
+        watcher.add_root(&root);
         watcher.sync(LIMIT).unwrap();
-        assert_eq!(watcher.status().watches, 3);
-        watcher.remove_root(dir.path());
+        assert_eq!(watcher.status().watches, 1 + DIRECTORIES);
+        watcher.remove_root(&root);
         watcher.sync(LIMIT).unwrap();
         assert_eq!(watcher.status().watches, 0);
+        fs::remove_dir_all(root).unwrap();
     }
     assert_eq!(count("/proc/self/fd"), descriptors, "roots that come and go");
     let grown = resident_bytes().saturating_sub(memory);
     assert!(grown < 1 << 20, "{grown} bytes more for roots that come and go");
-    assert_eq!(fs::read_dir(state.path().join("index")).unwrap().count(), 2, "what is saved is replaced");
+    let saved = || fs::read_dir(state.path().join("index")).unwrap().count();
+    let before = saved();
+    for _ in 0..10 {
+        watcher.add_root(dir.path());
+        watcher.remove_root(dir.path());
+        watcher.sync(LIMIT).unwrap();
+    }
+    assert_eq!(saved(), before + 2, "what is saved is replaced");
     drop(watcher);
     wait_for_threads_to_end(threads);
 
