@@ -76,12 +76,11 @@ fn failure(error: notify::Error) -> Vec<Raw> {
     if error.paths.is_empty() {
         return vec![Raw::Lost(error.to_string())];
     }
-    let message = match &error.kind {
-        // Polling finds that a directory has gone by failing to open it.
-        ErrorKind::PathNotFound => return error.paths.into_iter().map(Raw::Removed).collect(),
-        ErrorKind::Io(source) if probe::is_gone(source) => return error.paths.into_iter().map(Raw::Removed).collect(),
-        ErrorKind::Io(source) => source.to_string(),
-        kind => format!("{kind:?}"),
+    // Polling finds that a directory has gone by failing to open it.
+    let is_gone = match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(source) => probe::is_gone(source),
+        _ => false,
     };
-    error.paths.into_iter().map(|path| Raw::Failed { path, message: message.clone() }).collect()
+    if is_gone { error.paths.into_iter().map(Raw::Removed).collect() } else { vec![Raw::Lost(error.to_string())] }
 }
