@@ -1,6 +1,7 @@
 //! Turns raw events into changes of files and directories, and sends visits where directories come.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -45,14 +46,22 @@ impl Worker {
         }
     }
 
-    /// Somebody says that something may have changed at this path.
-    pub(super) fn hint(&mut self, path: PathBuf, now: Instant) {
-        if probe::is_directory(&path) || self.directories.contains_key(&path) {
-            if self.covers_directory(&path) {
-                self.recheck(&path, now);
+    /// Looks where somebody says that something may have changed.
+    pub(super) fn follow_hints(&mut self, paths: BTreeSet<PathBuf>, now: Instant) {
+        let mut compared: Option<PathBuf> = None;
+        // What lies below a path follows it.
+        for path in paths {
+            if compared.as_ref().is_some_and(|compared| path.starts_with(compared)) {
+                continue;
             }
-        } else if self.covers_file(&path) {
-            self.debouncer.push(Change::Suspect(path), now);
+            if probe::is_directory(&path) || self.directories.contains_key(&path) {
+                if self.covers_directory(&path) {
+                    self.recheck(&path, now);
+                    compared = Some(path);
+                }
+            } else if self.covers_file(&path) {
+                self.debouncer.push(Change::Suspect(path), now);
+            }
         }
     }
 

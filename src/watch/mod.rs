@@ -110,7 +110,7 @@ impl Watcher {
 
     /// Looks whether something has changed at a path, or below it if it is a directory.
     pub fn hint(&self, real_path: &Path) {
-        self.inbox.command(Command::Hint(real_path.to_path_buf()));
+        self.inbox.hint(real_path.to_path_buf());
     }
 
     /// Waits until everything that happened before has been given to the sink; also until the roots added before are
@@ -133,9 +133,6 @@ impl Watcher {
     fn ask<A>(&self, limit: Duration, command: impl FnOnce(mpsc::SyncSender<A>) -> Command) -> Result<A, BarrierError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.inbox.command(command(reply));
-        if self.shared.status().state == WatchState::Off {
-            return Err(BarrierError::Off);
-        }
         answer.recv_timeout(limit).map_err(|error| match error {
             mpsc::RecvTimeoutError::Timeout => BarrierError::TooLong(limit),
             mpsc::RecvTimeoutError::Disconnected => BarrierError::Off,
@@ -211,7 +208,8 @@ pub struct WatchConfig {
     pub backend: Backend,
     /// Pause between two looks of [`Backend::Poll`].
     pub poll_interval: Duration,
-    /// Raw events that may wait; more than that are dropped, counted and lead to a batch with `rescan`.
+    /// Raw events that may wait; more than that are dropped and counted, and what they would have told is found by
+    /// comparing everything with what was told before.
     pub capacity: usize,
     /// What is not watched: lines as in a `.gitignore` file in each root. They go before `.gitignore` files.
     pub ignore: Vec<String>,

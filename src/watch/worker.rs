@@ -12,7 +12,7 @@ use super::{
     Backend, Shared, WatchConfig, WatchState,
     debounce::{Debouncer, Due, FileChange},
     history::History,
-    inbox::{Command, Inbox, Taken},
+    inbox::{Command, Hints, Inbox, Taken},
     index::{Index, Look},
     probe::{self, Found},
     report::{Told, pair_renames},
@@ -35,6 +35,8 @@ pub(super) struct Worker {
     /// What is not watched although it should be; for [`super::WatchStatus::reason`].
     pub(super) failed: BTreeMap<PathBuf, Failure>,
     pub(super) todo: VecDeque<Visit>,
+    /// The directories that are to be compared, which need not be put in `todo` again.
+    pub(super) rechecks: HashSet<PathBuf>,
     pub(super) debouncer: Debouncer,
     pub(super) index: Index,
     /// The directory that was moved away last.
@@ -94,6 +96,7 @@ impl Worker {
             directories: BTreeMap::new(),
             failed: BTreeMap::new(),
             todo: VecDeque::new(),
+            rechecks: HashSet::new(),
             debouncer: Debouncer::new(config.debounce),
             index: Index::default(),
             left: None,
@@ -115,10 +118,13 @@ impl Worker {
     }
 
     pub fn run(mut self) {
-        let _ended = Ended(self.shared.clone());
-        while !self.stopping {
+        let _ended = Ended { shared: self.shared.clone(), inbox: self.inbox.clone() };
+        loop {
             let taken = if self.todo.is_empty() { self.inbox.wait(self.deadline()) } else { self.inbox.take() };
             self.take_in(taken);
+            if self.stopping {
+                break;
+            }
             self.walk();
             self.flush(false);
             if self.todo.is_empty() {
@@ -149,6 +155,10 @@ impl Worker {
         if taken.lost {
             self.lost("the watcher's own queue was full");
         }
+        match taken.hints {
+            Hints::At(paths) => self.follow_hints(paths, now),
+            Hints::Everywhere => self.recheck_all(),
+        }
         for command in taken.commands {
             match command {
                 Command::AddRoot(root) => {
@@ -167,15 +177,16 @@ impl Worker {
                     self.forget(&root);
                     self.recheck(&root, now);
                 }
-                Command::Hint(path) => self.hint(path, now),
+                // Who asked may have stopped waiting. A reply that is dropped says that there is no answer.
                 Command::Sync(reply) => {
-                    self.sync();
-                    // Who asked may have stopped waiting.
-                    let _ = reply.send(());
+                    if self.sync() {
+                        let _ = reply.send(());
+                    }
                 }
                 Command::Changes(since, reply) => {
-                    self.sync();
-                    let _ = reply.send(self.changes(since.as_ref()));
+                    if self.sync() {
+                        let _ = reply.send(self.changes(since.as_ref()));
+                    }
                 }
             }
         }
@@ -195,10 +206,9 @@ impl Worker {
         }
         self.failed.clear();
         self.todo.clear();
-        for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
-            self.rules.forget(&root);
-            self.recheck(&root, Instant::now());
-        }
+        self.rechecks.clear();
+        self.rules.roots().for_each(|root| self.rules.forget(root));
+        self.recheck_all();
     }
 
     pub(super) fn finish_walk(&mut self) {
@@ -260,9 +270,7 @@ impl Worker {
         }
         if is_checked {
             // What changed while a directory was on its way, or in which another one was put in its place, is told with it.
-            while !self.todo.is_empty() && !self.stopping {
-                self.walk();
-            }
+            self.walk_all();
             let known: HashSet<_> = files.iter().map(|change| change.path.clone()).collect();
             files.extend(self.debouncer.suspects().into_iter().filter(|change| !known.contains(&change.path)));
         }
@@ -270,7 +278,7 @@ impl Worker {
             // Hashing takes its time, during which the queue must not fill.
             self.take_in_events();
             if self.stopping {
-                return;
+                break;
             }
             told.extend(self.settle(change));
             if told.len() >= MOST_CHANGES {
@@ -367,11 +375,15 @@ impl Disk for OnDisk {
 }
 
 /// Says that nothing is watched any more, also when the thread panics.
-struct Ended(Arc<Shared>);
+struct Ended {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let mut status = self.0.status();
+        self.inbox.close();
+        let mut status = self.shared.status();
         status.state = WatchState::Off;
         status.watches = 0;
         if std::thread::panicking() {
