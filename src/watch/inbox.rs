@@ -33,8 +33,10 @@ pub(super) enum Raw {
         to: PathBuf,
     },
     /// The directory itself was moved or removed; its parent tells the same, unless it is a root.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     SelfGone(PathBuf),
     /// The file system that this directory was on has been unmounted.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Unmounted(PathBuf),
     /// Events were lost, nobody knows which.
     Lost(String),

@@ -88,7 +88,8 @@ impl Watcher {
 
     /// Watches all below this directory, whose path must be absolute and free of symbolic links; roots may be nested.
     ///
-    /// Returns at once. What cannot be watched is told by [`WatchStatus::reason`] and a batch with `rescan`.
+    /// Returns at once. What cannot be watched is polled, for the [`WatchStatus::reason`]; a batch with a `notice`, or with
+    /// `rescan` if it may not even be read, says so once.
     pub fn add_root(&self, real_path: &Path) {
         // Under the lock, so that whoever asks next is not told of the state before.
         let mut status = self.shared.status();
@@ -203,7 +204,7 @@ impl Drop for Watcher {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchConfig {
-    /// How long a path must be quiet before it is reported; one that never is gets reported every second.
+    /// How long a path must be quiet before it is reported; one that never is gets reported about every second.
     pub debounce: Duration,
     pub backend: Backend,
     /// Pause between two looks of [`Backend::Poll`].
@@ -288,7 +289,7 @@ pub enum WatchError {
     #[error("the pattern {pattern:?} of the watcher's ignore list is malformed: {message}")]
     Pattern { pattern: String, message: String },
     #[error("could not open the system's file events ({0}); on Linux raise fs.inotify.max_user_instances, or poll")]
-    Source(notify::Error),
+    Source(::notify::Error),
     #[error("could not start the watcher's thread: {0}")]
     Thread(std::io::Error),
 }

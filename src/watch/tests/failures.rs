@@ -280,7 +280,7 @@ impl notify::Watcher for Stub {
 
     fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
         match &self.refusal {
-            Refusal::AfterHolding(held) => Ok(held.recv_timeout(LIMIT).unwrap_or_default()),
+            Refusal::AfterHolding(held) => held.recv_timeout(LIMIT).map_err(|_| notify::Error::generic("not released")),
             Refusal::AfterOne(kind) if self.watches > 0 => Err(notify::Error::new(kind())),
             _ => {
                 self.watches += 1;
