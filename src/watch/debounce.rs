@@ -190,6 +190,12 @@ impl Debouncer {
         suspects.into_iter().map(|(path, file)| file.into_change(path)).collect()
     }
 
+    /// Takes out the directories.
+    pub fn directories(&mut self) -> Vec<DirectoryChange> {
+        self.directories_span = None;
+        mem::take(&mut self.directories)
+    }
+
     fn take(&mut self, is_due: impl Fn(&Pending) -> bool) -> Due {
         let waiting = self.files.values().filter(|file| !is_due(file));
         let held = waiting.filter_map(|file| file.origin.clone()).collect::<HashSet<_>>();
@@ -198,8 +204,7 @@ impl Debouncer {
         self.files = kept;
         let mut files = taken.into_iter().map(|(path, file)| file.into_change(path)).collect::<Vec<_>>();
         files.sort_by(|a, b| (a.from.is_none(), &a.path).cmp(&(b.from.is_none(), &b.path)));
-        self.directories_span = None;
-        Due { directories: mem::take(&mut self.directories), files }
+        Due { directories: self.directories(), files }
     }
 
     fn spans(&self) -> impl Iterator<Item = &Span> {

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Backend, Shared, WatchConfig, WatchState,
-    debounce::{Debouncer, Due, FileChange},
+    debounce::{Debouncer, DirectoryChange, Due, FileChange},
     history::History,
     inbox::{Command, Hints, Inbox, Taken},
     index::{Index, Look},
@@ -246,31 +246,13 @@ impl Worker {
     pub(super) fn flush(&mut self, all: bool) {
         let due = if all { self.debouncer.all(Instant::now()) } else { self.debouncer.due(Instant::now()) };
         let Due { directories, mut files } = due;
-        let (mut told, mut is_checked) = (Vec::new(), false);
-        for change in directories {
-            let gone = match &change {
-                super::debounce::DirectoryChange::Gone(path) => Some(path.clone()),
-                super::debounce::DirectoryChange::Moved { from, .. } => Some(from.clone()),
-            };
-            let net = settle_directory(change, &mut self.index, &OnDisk);
-            if let Some(root) = gone.filter(|gone| self.rules.is_root(gone)) {
-                // It is known to be empty, so that what comes there again is new.
-                self.index.list(&root, Vec::new(), |_| None);
-            }
-            told.extend(
-                net.tell.into_iter().map(|(path, net)| Told {
-                    event: FileChangeEvent { directory: true, ..event(path, net) },
-                    end: None,
-                }),
-            );
-            for directory in net.check {
-                is_checked = true;
-                self.recheck(&directory, Instant::now());
-            }
-        }
-        if is_checked {
+        let mut told = Vec::new();
+        if self.settle_directories(directories, &mut told) {
             // What changed while a directory was on its way, or in which another one was put in its place, is told with it.
             self.walk_all();
+            // Those that have gone go before the files that may stand in their places.
+            let gone = self.debouncer.directories();
+            self.settle_directories(gone, &mut told);
             let known: HashSet<_> = files.iter().map(|change| change.path.clone()).collect();
             files.extend(self.debouncer.suspects().into_iter().filter(|change| !known.contains(&change.path)));
         }
@@ -286,6 +268,29 @@ impl Worker {
             }
         }
         self.tell(told);
+    }
+
+    /// Returns whether there is something to be compared because of them.
+    fn settle_directories(&mut self, changes: Vec<DirectoryChange>, told: &mut Vec<Told>) -> bool {
+        let mut is_checked = false;
+        for change in changes {
+            let gone = match &change {
+                DirectoryChange::Gone(path) => path.clone(),
+                DirectoryChange::Moved { from, .. } => from.clone(),
+            };
+            let net = settle_directory(change, &mut self.index, &OnDisk);
+            if self.rules.is_root(&gone) {
+                // It is known to be empty, so that what comes there again is new.
+                self.index.list(&gone, Vec::new(), |_| None);
+            }
+            let event = |(path, net)| FileChangeEvent { directory: true, ..event(path, net) };
+            told.extend(net.tell.into_iter().map(|change| Told { event: event(change), end: None }));
+            for directory in net.check {
+                is_checked = true;
+                self.recheck(&directory, Instant::now());
+            }
+        }
+        is_checked
     }
 
     fn tell(&self, told: Vec<Told>) {
