@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -47,29 +47,50 @@ fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
     let state = tempfile::tempdir().unwrap();
     let config = WatchConfig { state_dir: Some(state.path().to_path_buf()), ..WatchConfig::default() };
     let watcher = Watcher::start(config, |_| {}).unwrap();
+    add_and_remove(&watcher, 3, |_| dir.path().to_path_buf());
+    assert_eq!(fs::read_dir(state.path().join("index")).unwrap().count(), 2, "what is saved is replaced");
+    drop(watcher);
+    wait_for_threads_to_end(threads);
+
+    let watcher = Watcher::start(WatchConfig::default(), |_| {}).unwrap();
+    add_and_remove(&watcher, 21, |round| {
+        // Another one each time, with as much in it as is needed to see what is kept of it.
+        let parent = dir.path().join("others");
+        if round > 0 {
+            fs::remove_dir_all(parent.join((round - 1).to_string())).unwrap();
+        }
+        let root = parent.join(round.to_string());
+        (0..20).for_each(|number| fs::create_dir_all(root.join(number.to_string())).unwrap());
+        root
+    });
+    drop(watcher);
+    wait_for_threads_to_end(threads);
+    fs::remove_dir_all(dir.path().join("others")).unwrap();
+
+    let watcher = watching(Backend::Native, dir.path());
+    watcher.expect_write(&dir.path().join("x"), Some(ploke_io::hash::ContentHash::of(b"x")));
+    assert_nothing_runs();
+}
+
+/// Adds and removes roots that have so many directories; nothing of them must be left.
+fn add_and_remove(watcher: &Watcher, directories: usize, root: impl Fn(usize) -> PathBuf) {
     let (mut memory, mut descriptors) = (0, 0);
     for round in 0..1_000 {
         if round == 200 {
             // What is needed once is there by now.
             (memory, descriptors) = (resident_bytes(), count("/proc/self/fd"));
         }
-        watcher.add_root(dir.path());
+        let root = root(round);
+        watcher.add_root(&root);
         watcher.sync(LIMIT).unwrap();
-        assert_eq!(watcher.status().watches, 3);
-        watcher.remove_root(dir.path());
+        assert_eq!(watcher.status().watches, directories);
+        watcher.remove_root(&root);
         watcher.sync(LIMIT).unwrap();
         assert_eq!(watcher.status().watches, 0);
     }
     assert_eq!(count("/proc/self/fd"), descriptors, "roots that come and go");
     let grown = resident_bytes().saturating_sub(memory);
     assert!(grown < 1 << 20, "{grown} bytes more for roots that come and go");
-    assert_eq!(fs::read_dir(state.path().join("index")).unwrap().count(), 2, "what is saved is replaced");
-    drop(watcher);
-    wait_for_threads_to_end(threads);
-
-    let watcher = watching(Backend::Native, dir.path());
-    watcher.expect_write(&dir.path().join("x"), Some(ploke_io::hash::ContentHash::of(b"x")));
-    assert_nothing_runs();
 }
 
 /// A watcher that has reported something.

@@ -127,7 +127,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "PLOKE_IO_POLL_INTERVAL_MS", value_name = "MS")]
     poll_interval_ms: Option<Bounded<10, 3_600_000>>,
 
-    /// Changes that may wait to be told; more end in a rescan notification
+    /// Events of the system that may wait; more are dropped, and all is compared instead
     #[arg(long, env = "PLOKE_IO_WATCH_CAPACITY", value_name = "COUNT")]
     watch_capacity: Option<Bounded<16, 16_777_216>>,
 

@@ -64,6 +64,7 @@ impl FaultyDisk {
     }
 
     /// Lets somebody else do something before the next operation of this name.
+    #[cfg_attr(not(unix), allow(dead_code))]
     pub fn before(&self, name: &'static str, act: impl FnOnce() + Send + 'static) {
         *self.outsider.lock().unwrap() = Some((name, Box::new(act)));
     }

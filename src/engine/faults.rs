@@ -34,6 +34,7 @@ struct NobodyWatches;
 impl Observer for NobodyWatches {
     fn root_replaced(&self, _: &Path) {}
     fn will_write(&self, _: &Path, _: Option<ContentHash>, _: Uuid) {}
+    fn did_write(&self, _: &Path, _: Option<ContentHash>) {}
     fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }
 

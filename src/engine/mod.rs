@@ -71,12 +71,14 @@ pub struct Guard {
     pub version: Option<i32>,
 }
 
-/// Who wants to know of what happens before it can be seen from outside.
+/// Who wants to know of what happens, before it can be seen from outside and after.
 pub(crate) trait Observer: Send + Sync {
     /// There is another directory at the path of a root.
     fn root_replaced(&self, path: &Path);
     /// The path will hold this content in a moment, or nothing any more.
     fn will_write(&self, path: &Path, content: Option<ContentHash>, origin: Uuid);
+    /// What was announced is to be seen.
+    fn did_write(&self, path: &Path, content: Option<ContentHash>);
     /// What was announced did not happen after all, or was taken back.
     fn did_not_write(&self, path: &Path, content: Option<ContentHash>);
 }

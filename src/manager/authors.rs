@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     engine::try_lock,
-    events::{Author, FileChangeEvent},
+    events::{Author, FileChangeEvent, FileEventKind},
     hash::ContentHash,
 };
 
@@ -32,13 +32,18 @@ pub(super) struct Authors {
 struct Notes {
     author: Author,
     read_to: u64,
-    /// The latest last: what was written, and with which origin.
-    writes: VecDeque<(Written, Uuid)>,
+    /// What may still be seen of what was written, the latest last.
+    writes: VecDeque<Note>,
 }
 
-/// A path and what was left there.
+/// A write that was announced; path and content are told by the beginnings of their hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Written([u8; 16]);
+struct Note {
+    path: [u8; 16],
+    /// Zeros where no file was left.
+    content: [u8; 16],
+    origin: Uuid,
+}
 
 /// A file of notes begins anew above this size.
 const MOST_BYTES: u64 = 1 << 20;
@@ -46,7 +51,7 @@ const MOST_BYTES: u64 = 1 << 20;
 const MOST_WRITES: usize = 10_000;
 /// Events of a process that has ended have come by then.
 const KEPT_AFTER_END: Duration = Duration::from_secs(3600);
-const NOTE_BYTES: usize = 32;
+const NOTE_BYTES: usize = 48;
 
 impl Authors {
     /// Opens the notes of this process, and removes those of processes that have ended long ago.
@@ -62,37 +67,55 @@ impl Authors {
         let mut own = OpenOptions::new().append(true).create_new(true).open(directory.join(&own_name))?;
         try_lock(&own)?;
         own.write_all(&head(client))?;
-        Ok(Self { directory, own: Mutex::new(own), own_name, others: Mutex::default() })
+        let authors = Self { directory, own: Mutex::new(own), own_name, others: Mutex::default() };
+        authors.pass_over_old()?;
+        Ok(authors)
     }
 
     /// Notes a write before it can be seen.
     pub fn note(&self, path: &Path, content: Option<ContentHash>, origin: Uuid) {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut note = [0; NOTE_BYTES];
-        note[..16].copy_from_slice(&Written::new(path, content).0);
-        note[16..].copy_from_slice(origin.as_bytes());
+        let note = Note { path: path_mark(path), content: content_mark(content), origin };
         // In one call, so that nobody reads half of it.
-        if let Err(error) = own.write_all(&note).and_then(|()| self.begin_anew_if_large(&mut own)) {
+        if let Err(error) = own.write_all(&note.to_bytes()).and_then(|()| self.begin_anew_if_large(&mut own)) {
             tracing::debug!(%error, "a write could not be noted for other sidecars");
         }
     }
 
     /// Says which of these changes another process has made, and with which origin.
+    ///
+    /// Each write is seen once: what brings the same content again is not that write. Another content says that all writes
+    /// noted for its path are over.
     pub fn attribute(&self, changes: &mut [FileChangeEvent]) {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = self.read_on(&mut others) {
             tracing::debug!(%error, "the writes of other sidecars are not known");
         }
-        for change in changes {
-            let wanted = Written::new(&change.path, change.content_hash);
-            let author = others.values().find_map(|notes| {
-                let (_, origin) = notes.writes.iter().rfind(|(written, _)| *written == wanted)?;
-                Some((notes.author.clone(), *origin))
+        for change in changes.iter_mut().filter(|change| !change.directory) {
+            if let Some(old_path) = &change.old_path {
+                let left = path_mark(old_path);
+                others.values_mut().for_each(|notes| notes.forget(left));
+            }
+            let path = path_mark(&change.path);
+            // A file whose content is not known is none that was noted, and not the absence of one either.
+            let is_told = change.content_hash.is_some() || change.kind == FileEventKind::Deleted;
+            let content = is_told.then(|| content_mark(change.content_hash));
+            let author = content.and_then(|content| {
+                others.values_mut().find_map(|notes| Some((notes.use_up(path, content)?, notes.author.clone())))
             });
-            if let Some((author, origin)) = author {
-                (change.by, change.origin) = (Some(author), Some(origin));
+            match author {
+                Some((origin, author)) => (change.by, change.origin) = (Some(author), Some(origin)),
+                None => others.values_mut().for_each(|notes| notes.forget(path)),
             }
         }
+    }
+
+    /// What was noted before this process watches is none of what it will see.
+    fn pass_over_old(&self) -> io::Result<()> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_on(&mut others)?;
+        others.values_mut().for_each(|notes| notes.writes.clear());
+        Ok(())
     }
 
     fn begin_anew_if_large(&self, own: &mut File) -> io::Result<()> {
@@ -134,16 +157,52 @@ impl Drop for Authors {
     }
 }
 
-impl Written {
-    fn new(path: &Path, content: Option<ContentHash>) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(path.as_os_str().as_encoded_bytes());
-        hasher.update(b"\0");
-        hasher.update(content.as_ref().map_or(&[][..], |content| &content.as_bytes()[..]));
-        let mut written = [0; 16];
-        written.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(written)
+impl Notes {
+    /// The origin of the latest such write; it and those before it at its path are over.
+    fn use_up(&mut self, path: [u8; 16], content: [u8; 16]) -> Option<Uuid> {
+        let position = self.writes.iter().rposition(|note| (note.path, note.content) == (path, content))?;
+        let origin = self.writes[position].origin;
+        let mut index = 0;
+        self.writes.retain(|note| {
+            index += 1;
+            index > position + 1 || note.path != path
+        });
+        Some(origin)
     }
+
+    fn forget(&mut self, path: [u8; 16]) {
+        self.writes.retain(|note| note.path != path);
+    }
+}
+
+impl Note {
+    fn to_bytes(self) -> [u8; NOTE_BYTES] {
+        let mut bytes = [0; NOTE_BYTES];
+        bytes[..16].copy_from_slice(&self.path);
+        bytes[16..32].copy_from_slice(&self.content);
+        bytes[32..].copy_from_slice(self.origin.as_bytes());
+        bytes
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
+        let (path, content, origin) = (part(bytes, 0), part(bytes, 16), part(bytes, 32));
+        Self { path, content, origin: Uuid::from_bytes(origin) }
+    }
+}
+
+fn path_mark(path: &Path) -> [u8; 16] {
+    part(blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes(), 0)
+}
+
+fn content_mark(content: Option<ContentHash>) -> [u8; 16] {
+    content.map_or([0; 16], |content| part(content.as_bytes(), 0))
+}
+
+/// The 16 bytes from here on.
+fn part(bytes: &[u8], start: usize) -> [u8; 16] {
+    let mut part = [0; 16];
+    part.copy_from_slice(&bytes[start..start + 16]);
+    part
 }
 
 /// The client's name, of fixed length.
@@ -182,12 +241,7 @@ fn read_notes(path: &Path, pid: u32, known: Option<Notes>) -> io::Result<Option<
         file.take(MOST_BYTES).read_to_end(&mut added)?;
         let whole = added.chunks_exact(NOTE_BYTES);
         notes.read_to += (whole.len() * NOTE_BYTES) as u64;
-        for note in whole {
-            let (mut written, mut origin) = ([0; 16], [0; 16]);
-            written.copy_from_slice(&note[..16]);
-            origin.copy_from_slice(&note[16..]);
-            notes.writes.push_back((Written(written), Uuid::from_bytes(origin)));
-        }
+        notes.writes.extend(whole.map(Note::of_bytes));
         let surplus = notes.writes.len().saturating_sub(MOST_WRITES);
         notes.writes.drain(..surplus);
     }
@@ -210,11 +264,20 @@ fn remove_old(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::FileEventKind;
 
     impl Authors {
         fn of(&self, path: &Path, content_hash: Option<ContentHash>) -> Option<(Author, Uuid)> {
-            let (path, kind) = (path.to_path_buf(), FileEventKind::Modified);
+            let kind = if content_hash.is_some() { FileEventKind::Modified } else { FileEventKind::Deleted };
+            self.of_change(path, kind, content_hash)
+        }
+
+        fn of_change(
+            &self,
+            path: &Path,
+            kind: FileEventKind,
+            content_hash: Option<ContentHash>,
+        ) -> Option<(Author, Uuid)> {
+            let path = path.to_path_buf();
             let change =
                 FileChangeEvent { path, kind, old_path: None, content_hash, directory: false, origin: None, by: None };
             let mut changes = [change];
@@ -231,14 +294,45 @@ mod tests {
         let (hash, origin) = (Some(ContentHash::of(b"x")), Uuid::from_u128(7));
         a.note(Path::new("/r/a"), hash, origin);
         let author = Author { client: "editor".into(), pid: std::process::id() };
-        assert_eq!(b.of(Path::new("/r/a"), hash), Some((author.clone(), origin)));
         assert_eq!(b.of(Path::new("/r/b"), hash), None);
-        assert_eq!(b.of(Path::new("/r/a"), None), None);
+        assert_eq!(b.of(Path::new("/r/a"), hash), Some((author.clone(), origin)));
         assert_eq!(a.of(Path::new("/r/a"), hash), None, "its own are not asked for");
         a.note(Path::new("/r/a"), None, Uuid::from_u128(8));
         a.note(Path::new("/r/a"), hash, Uuid::from_u128(9));
         assert_eq!(b.of(Path::new("/r/a"), hash), Some((author, Uuid::from_u128(9))), "the latest counts");
-        assert!(b.of(Path::new("/r/a"), None).is_some());
+    }
+
+    #[test]
+    fn a_write_is_seen_once_and_over_when_another_content_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let early = Authors::open(dir.path(), "early").unwrap();
+        let path = Path::new("/r/a");
+        let [a, b] = [b"a", b"b"].map(|content| Some(ContentHash::of(content)));
+        early.note(path, a, Uuid::nil());
+        let reader = Authors::open(dir.path(), "reader").unwrap();
+        assert_eq!(reader.of(path, a), None, "it was written before the reader came");
+
+        early.note(path, a, Uuid::nil());
+        assert!(reader.of(path, a).is_some());
+        assert_eq!(reader.of(path, a), None, "somebody else has put it back");
+
+        early.note(path, a, Uuid::nil());
+        assert_eq!(reader.of(path, b), None);
+        assert_eq!(reader.of(path, a), None, "as here, where it was never told in between");
+
+        early.note(path, b, Uuid::nil());
+        early.note(path, a, Uuid::nil());
+        assert!(reader.of(path, a).is_some());
+        assert_eq!(reader.of(path, b), None, "what was written before it has been replaced by it");
+
+        for kind in [FileEventKind::Created, FileEventKind::Modified] {
+            early.note(path, None, Uuid::nil());
+            assert_eq!(reader.of_change(path, kind, None), None, "a link or large file is no deletion");
+            assert_eq!(reader.of(path, None), None);
+        }
+        early.note(path, None, Uuid::nil());
+        assert!(reader.of(path, None).is_some());
+        assert_eq!(reader.of(path, None), None, "a later deletion");
     }
 
     #[test]

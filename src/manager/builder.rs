@@ -266,6 +266,15 @@ impl Observer for Announcer {
         }
     }
 
+    fn did_write(&self, path: &Path, content: Option<ContentHash>) {
+        #[cfg(feature = "watcher")]
+        if let Some(watcher) = self.watcher.upgrade() {
+            watcher.wrote(path, content);
+        }
+        #[cfg(not(feature = "watcher"))]
+        let _ = (path, content);
+    }
+
     fn did_not_write(&self, path: &Path, content: Option<ContentHash>) {
         #[cfg(feature = "watcher")]
         if let Some(watcher) = self.watcher.upgrade() {

@@ -2,11 +2,8 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-#[cfg(feature = "watcher")]
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::broadcast::{
     self,
@@ -26,37 +23,50 @@ const CAPACITY: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct EventSender {
     sender: Arc<Mutex<Option<broadcast::Sender<FileEventBatch>>>>,
-    #[cfg(feature = "watcher")]
-    barriers: Arc<AtomicU64>,
+    missed: Missed,
 }
+
+/// What a subscriber is told that has lost batches: to scan again, the last barrier, and the last notice.
+#[derive(Debug, Clone)]
+struct Missed(Arc<Mutex<FileEventBatch>>);
 
 impl EventSender {
     pub fn new() -> Self {
-        Self {
-            sender: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))),
-            #[cfg(feature = "watcher")]
-            barriers: Arc::default(),
-        }
+        Self { sender: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))), missed: Missed::default() }
     }
 
     pub fn send(&self, batch: FileEventBatch) {
-        if let Some(sender) = &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
-            // Without a subscriber there is nobody to tell.
-            let _ = sender.send(batch);
-        }
+        self.send_made(|_| batch);
     }
 
     /// Has a batch follow all that were sent before, and returns the number it has.
     #[cfg(feature = "watcher")]
     pub fn send_barrier(&self) -> u64 {
-        let barrier = self.barriers.fetch_add(1, Relaxed) + 1;
-        self.send(FileEventBatch { barrier: Some(barrier), ..FileEventBatch::default() });
-        barrier
+        let mut number = 0;
+        self.send_made(|missed| {
+            number = missed.barrier.unwrap_or(0) + 1;
+            FileEventBatch { barrier: Some(number), ..FileEventBatch::default() }
+        });
+        number
+    }
+
+    /// One at a time, so that batches come in the order in which they were made.
+    fn send_made(&self, make: impl FnOnce(&FileEventBatch) -> FileEventBatch) {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missed = self.missed.lock();
+        let batch = make(&missed);
+        missed.barrier = batch.barrier.or(missed.barrier);
+        missed.notice = batch.notice.clone().or(missed.notice.take());
+        drop(missed);
+        if let Some(sender) = &*sender {
+            // Without a subscriber there is nobody to tell.
+            let _ = sender.send(batch);
+        }
     }
 
     pub fn subscribe(&self) -> Option<FileEvents> {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(FileEvents { receiver: sender.as_ref()?.subscribe() })
+        Some(FileEvents { receiver: sender.as_ref()?.subscribe(), missed: self.missed.clone() })
     }
 
     pub fn close(&self) {
@@ -68,16 +78,18 @@ impl EventSender {
 #[derive(Debug)]
 pub struct FileEvents {
     receiver: broadcast::Receiver<FileEventBatch>,
+    missed: Missed,
 }
 
 impl FileEvents {
     /// Waits for the next changes; `None` when the manager has ended.
     ///
-    /// A subscriber that falls far behind loses the oldest changes and gets a batch with `rescan` instead.
+    /// A subscriber that falls far behind loses the oldest changes and gets a batch with `rescan` instead, which has the
+    /// number of the last barrier: to scan again makes up for what had happened before.
     pub async fn recv(&mut self) -> Option<FileEventBatch> {
         match self.receiver.recv().await {
             Ok(batch) => Some(batch),
-            Err(RecvError::Lagged(_)) => Some(missed()),
+            Err(RecvError::Lagged(_)) => Some(self.missed.lock().clone()),
             Err(RecvError::Closed) => None,
         }
     }
@@ -86,14 +98,22 @@ impl FileEvents {
     pub fn try_recv(&mut self) -> Option<FileEventBatch> {
         match self.receiver.try_recv() {
             Ok(batch) => Some(batch),
-            Err(TryRecvError::Lagged(_)) => Some(missed()),
+            Err(TryRecvError::Lagged(_)) => Some(self.missed.lock().clone()),
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 }
 
-fn missed() -> FileEventBatch {
-    FileEventBatch { rescan: true, ..FileEventBatch::default() }
+impl Missed {
+    fn lock(&self) -> MutexGuard<'_, FileEventBatch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Missed {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(FileEventBatch { rescan: true, ..FileEventBatch::default() })))
+    }
 }
 
 impl FileOutcome {
@@ -155,8 +175,35 @@ mod tests {
         let sender = EventSender::new();
         let mut events = sender.subscribe().unwrap();
         (0..=CAPACITY).for_each(|_| sender.send(batch()));
-        assert_eq!(events.try_recv(), Some(missed()));
+        assert_eq!(events.try_recv(), Some(FileEventBatch { rescan: true, ..batch() }));
         assert_eq!(events.try_recv(), Some(batch()));
+    }
+
+    #[cfg(feature = "watcher")]
+    #[test]
+    fn a_barrier_and_a_notice_reach_a_subscriber_that_falls_behind_all_the_same() {
+        let sender = EventSender::new();
+        let mut events = sender.subscribe().unwrap();
+        let notice = Some("something the user should know".to_owned());
+        sender.send(FileEventBatch { notice: notice.clone(), ..batch() });
+        let barrier = sender.send_barrier();
+        (0..CAPACITY).for_each(|_| sender.send(batch()));
+        let expected = FileEventBatch { rescan: true, notice, barrier: Some(barrier), ..batch() };
+        assert_eq!(events.try_recv(), Some(expected));
+    }
+
+    #[cfg(feature = "watcher")]
+    #[test]
+    fn barriers_of_several_threads_come_in_the_order_of_their_numbers() {
+        let sender = EventSender::new();
+        let mut events = sender.subscribe().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..CAPACITY / 4).map(|_| sender.send_barrier()).max());
+            }
+        });
+        let barriers: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|batch| batch.barrier.unwrap()).collect();
+        assert_eq!(barriers, (1..=CAPACITY as u64).collect::<Vec<_>>());
     }
 
     #[test]

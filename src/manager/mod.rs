@@ -317,7 +317,7 @@ impl IoManagerHandle {
     /// If the manager has been shut down.
     #[cfg(feature = "watcher")]
     pub fn hint_change(&self, path: &Path) -> Result<(), IoError> {
-        self.inner.enter(|inner| inner.watcher().iter().for_each(|watcher| watcher.hint(path)))
+        self.inner.enter(|inner| inner.hint(path))
     }
 
     /// Ends watching at once, whatever calls still run, and saves what is known of the roots.
@@ -411,6 +411,20 @@ impl Inner {
         }
         tracing::info!(root = %real.display(), "root removed");
         true
+    }
+
+    /// The watcher knows real paths alone, but a root may be given through a link.
+    #[cfg(feature = "watcher")]
+    fn hint(&self, path: &Path) {
+        let Some(watcher) = self.watcher() else { return };
+        for root in self.engine.roots().iter() {
+            match path.strip_prefix(root.given()).or(path.strip_prefix(root.real())) {
+                // Joining nothing would add a separator.
+                Ok(below) if below.as_os_str().is_empty() => watcher.hint(root.real()),
+                Ok(below) => watcher.hint(&root.real().join(below)),
+                Err(_) => {}
+            }
+        }
     }
 
     #[cfg(feature = "watcher")]

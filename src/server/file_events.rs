@@ -44,7 +44,7 @@ pub(super) async fn forward(mut events: FileEvents, outbox: Arc<Outbox>, barrier
 fn keep(kept: &mut FileEventBatch, batch: FileEventBatch) {
     kept.rescan |= batch.rescan;
     kept.notice = batch.notice.or(kept.notice.take());
-    kept.barrier = batch.barrier.or(kept.barrier);
+    kept.barrier = kept.barrier.max(batch.barrier);
     kept.changes.extend(batch.changes.into_iter().filter(|change| change.origin.is_none() || change.by.is_some()));
     if kept.changes.len() > MAX_KEPT {
         (kept.changes, kept.rescan) = (Vec::new(), true);
@@ -66,7 +66,9 @@ pub(super) struct Barrier {
 
 impl Barrier {
     pub fn pass(&self, barrier: u64, seq: u64) {
-        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = (barrier, seq);
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        *passed = (*passed).max((barrier, seq));
+        drop(passed);
         self.changed.notify_all();
     }
 
@@ -77,5 +79,23 @@ impl Barrier {
         let waited = self.changed.wait_timeout_while(passed, limit, |(passed, _)| *passed < barrier);
         let (passed, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         (!timeout.timed_out()).then_some(passed.1)
+    }
+}
+
+#[cfg(all(test, feature = "watcher"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_barrier_that_was_passed_stays_passed() {
+        let barrier = Barrier::default();
+        barrier.pass(2, 20);
+        barrier.pass(1, 10);
+        assert_eq!(barrier.wait_for(2, Duration::ZERO), Some(20));
+        let mut kept = FileEventBatch::default();
+        for number in [Some(2), Some(1), None] {
+            keep(&mut kept, FileEventBatch { barrier: number, ..FileEventBatch::default() });
+        }
+        assert_eq!(kept.barrier, Some(2));
     }
 }

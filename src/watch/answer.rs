@@ -1,6 +1,6 @@
 //! Barriers, what has changed since a clock, and keeping both across restarts.
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use super::{
     history::{ChangesSince, Clock, History, changes_since},
@@ -12,32 +12,34 @@ use super::{
 const MOST_ROUNDS: usize = 8;
 
 impl Worker {
-    /// Reports all that has happened up to now.
-    pub(super) fn sync(&mut self) {
+    /// Reports all that has happened up to now; `false` if the watcher is to stop before that is done.
+    pub(super) fn sync(&mut self) -> bool {
         let told_by_system = self.source.drain();
         if told_by_system.is_none() {
             // The system may still keep something back, but it shows by comparing.
-            for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
-                self.recheck(&root, Instant::now());
-            }
+            self.recheck_all();
         }
         self.poll();
         for _ in 0..MOST_ROUNDS {
             self.take_in_events();
-            while self.source.drain() == Some(true) {
+            while !self.stopping && self.source.drain() == Some(true) {
                 self.take_in_events();
             }
             self.take_in_events();
-            while !self.todo.is_empty() {
-                self.walk();
+            self.walk_all();
+            if !self.stopping {
+                self.finish_walk();
+                self.flush(true);
             }
-            self.finish_walk();
-            self.flush(true);
-            if self.stopping || (self.todo.is_empty() && self.debouncer.len() == 0) {
+            if self.stopping {
+                return false;
+            }
+            if self.todo.is_empty() && self.debouncer.len() == 0 {
                 break;
             }
         }
         self.publish();
+        true
     }
 
     /// Takes in what waits but commands.

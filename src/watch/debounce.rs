@@ -25,6 +25,8 @@ pub(super) struct Debouncer {
 
 /// A path that never is quiet is due this long after its first change.
 pub(super) const LONGEST: Duration = Duration::from_secs(1);
+/// What becomes due shortly after something else may wait so much longer.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Something that happened, in the order in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,20 +143,23 @@ impl Debouncer {
 
     /// Takes out what is due.
     ///
-    /// What becomes due shortly after something else waits until the quiet time has passed once more: many changes in a
-    /// row make few reports. Directories are due together, and files not before them unless they can wait no longer: a file's path would
+    /// What becomes due shortly after something else waits a little: many changes in a row make few reports. Directories are due together, and files not before them unless they can wait no longer: a file's path would
     /// mean nothing to someone who was not told that its directory has moved. The two ends of a move are due together.
     pub fn due(&mut self, now: Instant) -> Due {
         if self.wake.is_none_or(|wake| now < wake) {
             return Due::default();
         }
-        let is_late = self.spans().any(|span| now >= span.first + LONGEST);
-        let turn = self.last_due.map(|last| last + self.quiet.min(LONGEST)).filter(|turn| now < *turn && !is_late);
+        let has_waited = |at_most: Duration| self.spans().any(|span| now >= span.first + at_most);
+        let is_late = has_waited(LONGEST);
+        let pause = self.quiet.min(LONGEST_PAUSE);
+        let turn = self.last_due.map(|last| last + pause);
+        let turn = turn.filter(|turn| now < *turn && !has_waited(LONGEST + pause));
         let directories = self.directories_span.map(|span| span.deadline(self.quiet));
         let directories = directories.filter(|deadline| now < *deadline && !is_late);
         // Whatever comes first of these, the other may still have to be waited for.
         if let Some(wait) = turn.or(directories) {
-            self.wake = self.spans().map(|span| span.first + LONGEST).chain([wait]).min();
+            let at_most = if turn.is_some() { LONGEST + pause } else { LONGEST };
+            self.wake = self.spans().map(|span| span.first + at_most).chain([wait]).min();
             return Due::default();
         }
         let quiet = self.quiet;
@@ -185,6 +190,12 @@ impl Debouncer {
         suspects.into_iter().map(|(path, file)| file.into_change(path)).collect()
     }
 
+    /// Takes out the directories.
+    pub fn directories(&mut self) -> Vec<DirectoryChange> {
+        self.directories_span = None;
+        mem::take(&mut self.directories)
+    }
+
     fn take(&mut self, is_due: impl Fn(&Pending) -> bool) -> Due {
         let waiting = self.files.values().filter(|file| !is_due(file));
         let held = waiting.filter_map(|file| file.origin.clone()).collect::<HashSet<_>>();
@@ -193,8 +204,7 @@ impl Debouncer {
         self.files = kept;
         let mut files = taken.into_iter().map(|(path, file)| file.into_change(path)).collect::<Vec<_>>();
         files.sort_by(|a, b| (a.from.is_none(), &a.path).cmp(&(b.from.is_none(), &b.path)));
-        self.directories_span = None;
-        Due { directories: mem::take(&mut self.directories), files }
+        Due { directories: self.directories(), files }
     }
 
     fn spans(&self) -> impl Iterator<Item = &Span> {
@@ -282,5 +292,34 @@ impl Span {
 
     fn deadline(&self, quiet: Duration) -> Instant {
         (self.last + quiet).min(self.first + LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_changes_in_a_row_are_due_in_few_groups_and_none_waits_for_long() {
+        for quiet in [10, 50, 400, 900, 1000, 60_000].map(Duration::from_millis) {
+            let mut debouncer = Debouncer::new(quiet);
+            let start = Instant::now();
+            let (mut told, mut groups) = (0, 0);
+            for millis in 0..5000 {
+                let now = start + Duration::from_millis(millis);
+                if millis < 2000 {
+                    debouncer.push(Change::Created(format!("/r/{millis}").into()), now);
+                }
+                let due = debouncer.due(now).files;
+                groups += usize::from(!due.is_empty());
+                told += due.len();
+                for file in due {
+                    let made: u64 = file.path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+                    assert!(millis - made <= 1100, "{made} waited until {millis} for {quiet:?}");
+                }
+            }
+            assert_eq!(told, 2000);
+            assert!(groups <= 2000 / quiet.as_millis().min(100) as usize + 2, "{groups} groups for {quiet:?}");
+        }
     }
 }

@@ -36,10 +36,10 @@ struct Write {
     number: u64,
     /// What a look at the path finds after it.
     leaves: Found,
-    /// It is known to be on disk, or to have been there.
+    /// It is on disk, or has been there.
     landed: bool,
-    /// Its event has come, or is not needed any more.
-    seen: bool,
+    /// Something else was found before it was known to have landed, which may have been there before it or replaced it.
+    doubted: bool,
     /// [`Echo::news`] has told of it.
     heard: bool,
 }
@@ -57,7 +57,7 @@ impl Echo {
 
     /// Announces a write, or with `None` that there will be nothing; `true` if nothing was expected before.
     ///
-    /// One path is written by one at a time, so whatever was announced for it before has landed.
+    /// One path is written by one at a time: what was announced for it before has landed or was withdrawn.
     pub fn expect(&mut self, path: &Path, content: Option<ContentHash>, now: Instant) -> bool {
         let was_empty = self.files.is_empty();
         if self.files.len() >= MOST_FILES && !self.files.contains_key(path) {
@@ -67,8 +67,7 @@ impl Echo {
         }
         let number = self.number();
         let own = self.files.entry(path.to_path_buf()).or_insert(Own { last_use: number, writes: Vec::new() });
-        own.writes.iter_mut().for_each(|write| write.landed = true);
-        own.writes.push(Write { number, leaves: leaves(content), landed: false, seen: false, heard: false });
+        own.writes.push(Write { number, leaves: leaves(content), landed: false, doubted: false, heard: false });
         self.used(path, now);
         was_empty
     }
@@ -82,22 +81,11 @@ impl Echo {
         self.drop_if_empty(path);
     }
 
-    /// An event said that one of our temporary files has become this file.
-    pub fn arrived(&mut self, path: &Path) {
-        self.land(path, |leaves| leaves != Found::NoFile);
-    }
-
-    /// An event said that this file has become one of our temporary files.
-    pub fn left(&mut self, path: &Path) {
-        self.land(path, |leaves| leaves == Found::NoFile);
-    }
-
-    /// An event said that a file was renamed, by us if both ends were announced.
-    pub fn renamed(&mut self, from: &Path, to: &Path) {
-        if self.awaits(from, |leaves| leaves == Found::NoFile) && self.awaits(to, |leaves| leaves != Found::NoFile) {
-            self.left(from);
-            self.arrived(to);
-        }
+    /// What was announced is on disk now.
+    pub fn landed(&mut self, path: &Path, content: Option<ContentHash>) {
+        let writes = self.files.get_mut(path).map(|own| &mut own.writes);
+        let landed = writes.into_iter().flatten().find(|write| !write.landed && write.leaves == leaves(content));
+        landed.into_iter().for_each(|write| write.landed = true);
     }
 
     /// Whether a file is there by the latest write that has landed; told once for each write.
@@ -112,7 +100,7 @@ impl Echo {
     }
 
     /// To be asked before the disk is looked at.
-    pub fn landed(&self, path: &Path) -> Landed {
+    pub fn latest(&self, path: &Path) -> Landed {
         let own = self.files.get(path);
         Landed(own.and_then(|own| own.writes.iter().rfind(|write| write.landed)).map(|write| write.number))
     }
@@ -128,17 +116,15 @@ impl Echo {
         }
         let position = own.writes.iter().position(|write| found == write.leaves);
         match position {
-            Some(position) => {
+            Some(position) if !own.writes[position].doubted => {
                 own.writes.drain(..position);
-                let write = &mut own.writes[0];
-                (write.landed, write.seen, write.heard) = (true, true, true);
+                (own.writes[0].landed, own.writes[0].heard) = (true, true);
                 self.used(path, now);
                 true
             }
-            None => {
-                if let Some(landed) = before.0 {
-                    own.writes.retain(|write| write.number > landed);
-                }
+            _ => {
+                own.writes.retain(|write| before.0.is_none_or(|landed| write.number > landed));
+                own.writes.iter_mut().for_each(|write| write.doubted = true);
                 self.drop_if_empty(path);
                 false
             }
@@ -158,20 +144,6 @@ impl Echo {
 
     pub fn next_expiry(&self) -> Option<Instant> {
         self.by_use.values().next().map(|(used, _)| *used + self.keep)
-    }
-
-    /// The events of one path come in order, so that with this one those before it have come or never will.
-    fn land(&mut self, path: &Path, is_it: fn(Found) -> bool) {
-        let Some(own) = self.files.get_mut(path) else { return };
-        if let Some(position) = own.writes.iter().position(|write| !write.seen && is_it(write.leaves)) {
-            for write in &mut own.writes[..=position] {
-                (write.landed, write.seen) = (true, true);
-            }
-        }
-    }
-
-    fn awaits(&self, path: &Path, is_it: fn(Found) -> bool) -> bool {
-        self.files.get(path).is_some_and(|own| own.writes.iter().any(|write| !write.seen && is_it(write.leaves)))
     }
 
     fn used(&mut self, path: &Path, now: Instant) {
@@ -222,38 +194,38 @@ mod tests {
 
     #[test]
     fn going_back_and_forth_between_own_contents_is_recognised() {
-        let mut echo = expecting(&["A", "B", "A"]);
-        for _ in 0..3 {
-            echo.arrived(path());
-        }
+        let mut echo = having_written(&["A", "B", "A"]);
         assert!(sees(&mut echo, "A", 0));
         assert!(!sees(&mut echo, "B", 0));
     }
 
     #[test]
     fn another_content_is_from_outside_and_so_is_the_own_one_once_it_was_replaced() {
-        let mut echo = expecting(&["A"]);
-        echo.arrived(path());
+        let mut echo = having_written(&["A"]);
         assert!(!sees(&mut echo, "X", 0));
         assert!(!sees(&mut echo, "A", 0));
         assert!(echo.files.is_empty() && echo.by_use.is_empty());
     }
 
     #[test]
-    fn what_is_found_before_the_write_lands_does_not_use_it_up() {
-        let mut echo = expecting(&["A"]);
-        assert!(!sees(&mut echo, "X", 0));
-        echo.arrived(path());
-        assert!(sees(&mut echo, "A", 0));
-    }
-
-    #[test]
-    fn a_write_that_lands_while_the_disk_is_looked_at_is_not_used_up() {
-        let mut echo = expecting(&["A"]);
-        let before = echo.landed(path());
-        echo.arrived(path());
-        assert!(!echo.is_own(path(), leaves(hash("X")), before, start()), "the look came before the landing");
-        assert!(sees(&mut echo, "A", 0));
+    fn a_write_that_something_else_was_found_beside_is_not_relied_on_but_heard_of() {
+        for lands in ["before the look", "during the look", "after the look"] {
+            let mut echo = expecting(&["A"]);
+            let landed = |echo: &mut Echo, when| {
+                if lands == when {
+                    echo.landed(path(), hash("A"));
+                }
+            };
+            landed(&mut echo, "before the look");
+            let before = echo.latest(path());
+            landed(&mut echo, "during the look");
+            assert!(!echo.is_own(path(), leaves(hash("X")), before, start()));
+            landed(&mut echo, "after the look");
+            let news = (lands != "before the look").then_some(true);
+            assert_eq!(echo.news(path()), news, "{lands}");
+            assert!(!sees(&mut echo, "A", 0), "{lands}: somebody else may have put it back");
+            assert!(echo.files.is_empty() && echo.by_use.is_empty(), "{lands}");
+        }
     }
 
     #[test]
@@ -261,42 +233,28 @@ mod tests {
         let mut echo = expecting(&["A"]);
         assert!(!sees_found(&mut echo, Found::File(None)));
         assert!(!sees(&mut echo, GONE, 0));
-        let mut echo = expecting(&[GONE]);
-        assert!(!sees_found(&mut echo, Found::File(None)));
-        assert!(sees(&mut echo, GONE, 0));
+        assert!(!sees_found(&mut expecting(&[GONE]), Found::File(None)));
+        assert!(sees(&mut expecting(&[GONE]), GONE, 0));
     }
 
     #[test]
     fn writing_and_deleting_the_same_again_and_again_is_recognised_without_any_events() {
-        let mut echo = expecting(&["A", GONE, "A", GONE]);
+        let mut echo = having_written(&["A", GONE, "A", GONE]);
         assert!(sees(&mut echo, GONE, 0));
         assert!(!sees(&mut echo, "A", 0), "somebody else has made it");
         assert!(!sees(&mut echo, GONE, 0), "and deleted it");
     }
 
     #[test]
-    fn only_the_announcement_of_the_next_write_or_an_event_says_that_one_has_landed() {
+    fn what_has_landed_is_told_once() {
         let mut echo = expecting(&["A"]);
         assert_eq!(echo.news(path()), None);
+        echo.landed(path(), hash("A"));
+        assert_eq!((echo.news(path()), echo.news(path())), (Some(true), None));
         echo.expect(path(), hash(GONE), start());
-        assert_eq!((echo.news(path()), echo.news(path())), (Some(true), None), "told once");
-        echo.arrived(path());
-        assert_eq!(echo.news(path()), None, "the event is that of the first");
-        echo.left(path());
-        assert_eq!(echo.news(path()), Some(false));
-    }
-
-    #[test]
-    fn a_rename_lands_only_if_both_ends_were_announced() {
-        let other = Path::new("/r/b");
-        let mut echo = expecting(&[GONE]);
-        echo.renamed(path(), other);
         assert_eq!(echo.news(path()), None);
-        echo.expect(other, hash("A"), start());
-        echo.renamed(other, path());
-        assert_eq!((echo.news(path()), echo.news(other)), (None, None), "the other way round");
-        echo.renamed(path(), other);
-        assert_eq!((echo.news(path()), echo.news(other)), (Some(false), Some(true)));
+        echo.landed(path(), hash(GONE));
+        assert_eq!(echo.news(path()), Some(false));
     }
 
     #[test]
@@ -350,15 +308,21 @@ mod tests {
         echo
     }
 
+    fn having_written(contents: &[&str]) -> Echo {
+        let mut echo = expecting(contents);
+        contents.iter().for_each(|content| echo.landed(path(), hash(content)));
+        echo
+    }
+
     fn sees(echo: &mut Echo, content: &str, after_seconds: u64) -> bool {
         let now = start() + Duration::from_secs(after_seconds);
         echo.expire(now);
-        let before = echo.landed(path());
+        let before = echo.latest(path());
         echo.is_own(path(), leaves(hash(content)), before, now)
     }
 
     fn sees_found(echo: &mut Echo, found: Found) -> bool {
-        let before = echo.landed(path());
+        let before = echo.latest(path());
         echo.is_own(path(), found, before, start())
     }
 

@@ -1,7 +1,7 @@
 //! What waits for the watcher's thread: a bounded queue of raw events, and the commands of its handle.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     mem,
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
@@ -34,8 +34,10 @@ pub(super) enum Raw {
         to: PathBuf,
     },
     /// The directory itself was moved or removed; its parent tells the same, unless it is a root.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     SelfGone(PathBuf),
     /// The file system that this directory was on has been unmounted.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Unmounted(PathBuf),
     /// Events were lost, nobody knows which.
     Lost(String),
@@ -47,18 +49,26 @@ pub(super) enum Command {
     RemoveRoot(PathBuf),
     /// Another directory may stand where the root stood.
     RootReplaced(PathBuf),
-    /// Something may have changed here.
-    Hint(PathBuf),
     /// To be answered when all that happened before has been reported.
     Sync(SyncSender<()>),
     /// The same, then with what has changed since; without a clock, with the clock alone.
     Changes(Option<Clock>, SyncSender<ChangesSince>),
 }
 
+/// Where something may have changed that no event has told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Hints {
+    /// At these paths or below them.
+    At(BTreeSet<PathBuf>),
+    /// At too many paths to keep them all.
+    Everywhere,
+}
+
 /// All that waited.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub commands: Vec<Command>,
+    pub hints: Hints,
     pub events: VecDeque<Raw>,
     /// Events were dropped because the queue was full.
     pub lost: bool,
@@ -70,6 +80,7 @@ struct Content {
     taken: Taken,
     dropped: u64,
     woken: bool,
+    closed: bool,
 }
 
 impl Inbox {
@@ -101,8 +112,24 @@ impl Inbox {
         }
     }
 
+    /// Puts in a command; one that nobody will carry out any more is dropped.
     pub fn command(&self, command: Command) {
-        self.lock().taken.commands.push(command);
+        let mut content = self.lock();
+        if !content.closed {
+            content.taken.commands.push(command);
+            self.filled.notify_one();
+        }
+    }
+
+    pub fn hint(&self, path: PathBuf) {
+        let mut content = self.lock();
+        if content.closed {
+            return;
+        }
+        match &mut content.taken.hints {
+            Hints::At(paths) if paths.len() < self.capacity => drop(paths.insert(path)),
+            hints => *hints = Hints::Everywhere,
+        }
         self.filled.notify_one();
     }
 
@@ -115,6 +142,18 @@ impl Inbox {
     pub fn stop(&self) {
         self.lock().taken.stop = true;
         self.filled.notify_one();
+    }
+
+    /// Whether the thread is to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().taken.stop
+    }
+
+    /// Says that nothing is taken out any more: who waits for an answer, now or later, will have none.
+    pub fn close(&self) {
+        let mut content = self.lock();
+        content.closed = true;
+        content.taken = Taken { stop: true, ..Taken::default() };
     }
 
     /// How many raw events wait, and how many have been dropped.
@@ -172,12 +211,22 @@ impl Inbox {
 impl Content {
     fn is_idle(&self) -> bool {
         let taken = &self.taken;
-        !self.woken && !taken.stop && !taken.lost && taken.events.is_empty() && taken.commands.is_empty()
+        let is_empty = taken.events.is_empty() && taken.commands.is_empty() && taken.hints == Hints::default();
+        !self.woken && !taken.stop && !taken.lost && is_empty
+    }
+}
+
+impl Default for Hints {
+    /// None.
+    fn default() -> Self {
+        Self::At(BTreeSet::new())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]
@@ -212,6 +261,33 @@ mod tests {
             inbox.command(Command::AddRoot("/a".into()));
         }
         assert_eq!(inbox.wait(None).commands.len(), 10);
+    }
+
+    #[test]
+    fn hints_are_kept_once_and_too_many_are_one_for_all() {
+        let inbox = Inbox::new(3);
+        for path in ["/r/b", "/r/a", "/r/b", "/r/b"] {
+            inbox.hint(path.into());
+        }
+        assert_eq!(inbox.wait(None).hints, Hints::At(BTreeSet::from(["/r/a".into(), "/r/b".into()])));
+        for number in 0..10_000 {
+            inbox.hint(format!("/r/{number}").into());
+        }
+        assert_eq!(inbox.take().hints, Hints::Everywhere);
+        assert_eq!(inbox.take().hints, Hints::default());
+    }
+
+    #[test]
+    fn a_closed_inbox_keeps_nobody_waiting_and_takes_nothing_in() {
+        let inbox = Inbox::new(3);
+        let (reply, answer) = mpsc::sync_channel(1);
+        inbox.command(Command::Sync(reply.clone()));
+        inbox.close();
+        inbox.command(Command::Sync(reply));
+        inbox.hint("/r/a".into());
+        assert_eq!(answer.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        let taken = inbox.take();
+        assert!(taken.stop && taken.commands.is_empty() && taken.hints == Hints::default());
     }
 
     #[test]

@@ -256,11 +256,6 @@ impl Index {
         below(&self.directories, directory).map(|(path, _)| path.clone()).collect()
     }
 
-    pub fn files_below(&self, directory: &Path) -> Vec<PathBuf> {
-        let all = self.listings_below(directory);
-        all.flat_map(|(path, files)| files.map(move |(name, _)| path.join(name))).collect()
-    }
-
     /// The directories that anything is known of, from this one downwards, and the files in each.
     pub fn listings_below<'a>(
         &'a self,
@@ -331,6 +326,11 @@ mod tests {
         /// An index at this tick.
         pub fn at(self, tick: u64) -> Self {
             Self { tick, ..self }
+        }
+
+        pub fn files_below(&self, directory: &Path) -> Vec<PathBuf> {
+            let all = self.listings_below(directory);
+            all.flat_map(|(path, files)| files.map(move |(name, _)| path.join(name))).collect()
         }
     }
 

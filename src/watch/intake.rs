@@ -1,6 +1,7 @@
 //! Turns raw events into changes of files and directories, and sends visits where directories come.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -12,10 +13,6 @@ use super::{
     walk::{Visit, Why},
     worker::Worker,
 };
-use crate::temp_name::is_temp_name;
-
-/// Between the two moves of an exchange come only those of other threads.
-const MOST_ARRIVED: usize = 64;
 
 impl Worker {
     pub(super) fn intake(&mut self, raw: Raw, now: Instant) {
@@ -49,14 +46,22 @@ impl Worker {
         }
     }
 
-    /// Somebody says that something may have changed at this path.
-    pub(super) fn hint(&mut self, path: PathBuf, now: Instant) {
-        if probe::is_directory(&path) || self.directories.contains_key(&path) {
-            if self.covers_directory(&path) {
-                self.recheck(&path, now);
+    /// Looks where somebody says that something may have changed.
+    pub(super) fn follow_hints(&mut self, paths: BTreeSet<PathBuf>, now: Instant) {
+        let mut compared: Option<PathBuf> = None;
+        // What lies below a path follows it.
+        for path in paths {
+            if compared.as_ref().is_some_and(|compared| path.starts_with(compared)) {
+                continue;
             }
-        } else if self.covers_file(&path) {
-            self.debouncer.push(Change::Suspect(path), now);
+            if probe::is_directory(&path) || self.directories.contains_key(&path) {
+                if self.covers_directory(&path) {
+                    self.recheck(&path, now);
+                    compared = Some(path);
+                }
+            } else if self.covers_file(&path) {
+                self.debouncer.push(Change::Suspect(path), now);
+            }
         }
     }
 
@@ -93,7 +98,6 @@ impl Worker {
     fn moved(&mut self, from: PathBuf, to: PathBuf, now: Instant) {
         self.check_rules(&from, now);
         self.check_rules(&to, now);
-        self.land(&from, &to);
         let left = self.left.take().filter(|path| *path == from);
         if left.is_some() || probe::is_directory(&to) {
             if !self.covers_directory(&to) {
@@ -113,22 +117,6 @@ impl Worker {
             } else {
                 self.debouncer.push(Change::Appeared(to), now);
             }
-        }
-    }
-
-    /// Knows an own write, deletion or rename by its move.
-    fn land(&mut self, from: &Path, to: &Path) {
-        let is_temp = |path: &Path| path.file_name().is_some_and(is_temp_name);
-        if is_temp(from) {
-            self.shared.echo().arrived(to);
-            self.arrived.truncate(MOST_ARRIVED - 1);
-            self.arrived.push_front(from.to_path_buf());
-        } else if !is_temp(to) {
-            self.shared.echo().renamed(from, to);
-        } else if let Some(position) = self.arrived.iter().position(|temp| temp == to) {
-            self.arrived.remove(position);
-        } else {
-            self.shared.echo().left(from);
         }
     }
 

@@ -8,8 +8,6 @@
 //!
 //! Not guaranteed: changes of mode, owner or times are not changes of a file; a file written through a memory map is
 //! seen only when something else makes the watcher look, or by polling. Polling sees what differs between two looks.
-//! What others do to a path between two polls after our own write of it is told as a modification, and not at all where
-//! it leaves what we ourselves had left there at one of these looks or later.
 
 mod answer;
 mod debounce;
@@ -90,7 +88,8 @@ impl Watcher {
 
     /// Watches all below this directory, whose path must be absolute and free of symbolic links; roots may be nested.
     ///
-    /// Returns at once. What cannot be watched is told by [`WatchStatus::reason`] and a batch with `rescan`.
+    /// Returns at once. What cannot be watched is polled, for the [`WatchStatus::reason`]; a batch with a `notice`, or with
+    /// `rescan` if it may not even be read, says so once.
     pub fn add_root(&self, real_path: &Path) {
         // Under the lock, so that whoever asks next is not told of the state before.
         let mut status = self.shared.status();
@@ -112,7 +111,7 @@ impl Watcher {
 
     /// Looks whether something has changed at a path, or below it if it is a directory.
     pub fn hint(&self, real_path: &Path) {
-        self.inbox.command(Command::Hint(real_path.to_path_buf()));
+        self.inbox.hint(real_path.to_path_buf());
     }
 
     /// Waits until everything that happened before has been given to the sink; also until the roots added before are
@@ -135,9 +134,6 @@ impl Watcher {
     fn ask<A>(&self, limit: Duration, command: impl FnOnce(mpsc::SyncSender<A>) -> Command) -> Result<A, BarrierError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.inbox.command(command(reply));
-        if self.shared.status().state == WatchState::Off {
-            return Err(BarrierError::Off);
-        }
         answer.recv_timeout(limit).map_err(|error| match error {
             mpsc::RecvTimeoutError::Timeout => BarrierError::TooLong(limit),
             mpsc::RecvTimeoutError::Disconnected => BarrierError::Off,
@@ -147,7 +143,8 @@ impl Watcher {
     /// Announces an own write, before it can be seen: finding this content in that file will not be reported. `None`
     /// announces that there will be no file; a rename is that at the old path, and its content at the new one.
     ///
-    /// Announcements for one path come one after the other, each when the one before has happened or was withdrawn.
+    /// Announcements for one path come one after the other, each when the one before has happened (see [`Self::wrote`])
+    /// or was withdrawn.
     /// Own writes are recognised by what they leave behind alone. An echo that arrives more than a minute (and two polls) after
     /// the last own write of its file, or after 65,536 other files were written, is reported as a change from outside:
     /// then one change is told twice, but none is ever lost. Files above `max_file_bytes` are not recognised.
@@ -156,6 +153,12 @@ impl Watcher {
         if was_empty {
             self.inbox.wake();
         }
+    }
+
+    /// Says that what was announced has happened: something else that is found from now on has replaced it. What was found
+    /// in between may have, so that then the write is told as if from outside.
+    pub fn wrote(&self, real_path: &Path, content: Option<ContentHash>) {
+        self.shared.echo().landed(real_path, content);
     }
 
     /// Takes back an announcement: the write did not happen, or was taken back.
@@ -201,12 +204,13 @@ impl Drop for Watcher {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchConfig {
-    /// How long a path must be quiet before it is reported; one that never is gets reported every second.
+    /// How long a path must be quiet before it is reported; one that never is gets reported about every second.
     pub debounce: Duration,
     pub backend: Backend,
     /// Pause between two looks of [`Backend::Poll`].
     pub poll_interval: Duration,
-    /// Raw events that may wait; more than that are dropped, counted and lead to a batch with `rescan`.
+    /// Raw events that may wait; more than that are dropped and counted, and what they would have told is found by
+    /// comparing everything with what was told before.
     pub capacity: usize,
     /// What is not watched: lines as in a `.gitignore` file in each root. They go before `.gitignore` files.
     pub ignore: Vec<String>,

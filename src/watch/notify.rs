@@ -73,15 +73,14 @@ impl Handler {
 }
 
 fn failure(error: notify::Error) -> Vec<Raw> {
+    if error.paths.is_empty() {
+        return vec![Raw::Lost(error.to_string())];
+    }
+    // Polling finds that a directory has gone by failing to open it.
     let is_gone = match &error.kind {
-        // Polling finds that a directory has gone by failing to open it.
         ErrorKind::PathNotFound => true,
         ErrorKind::Io(source) => probe::is_gone(source),
         _ => false,
     };
-    if is_gone && !error.paths.is_empty() {
-        return error.paths.into_iter().map(Raw::Removed).collect();
-    }
-    // What was not seen is found by comparing.
-    vec![Raw::Lost(error.to_string())]
+    if is_gone { error.paths.into_iter().map(Raw::Removed).collect() } else { vec![Raw::Lost(error.to_string())] }
 }

@@ -64,8 +64,13 @@ impl Rules {
         Ok(())
     }
 
+    /// Forgets a root, and what the `.gitignore` files say that nobody watches any more.
     pub fn remove_root(&mut self, root: &Path) {
         self.roots.remove(root);
+        self.forget(root);
+        let roots = &self.roots;
+        let counts = |dir: &PathBuf| roots.iter().any(|(root, of)| dir.starts_with(root) || of.above.contains(dir));
+        self.files.get_mut().unwrap_or_else(PoisonError::into_inner).retain(|dir, _| counts(dir));
     }
 
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
@@ -279,6 +284,26 @@ mod tests {
         fs::write(&file, "a\n").unwrap();
         rules.forget(root);
         assert!(!rules.covers(&root.join("a"), false));
+    }
+
+    #[test]
+    fn what_is_known_of_a_removed_root_and_above_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, other) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::create_dir_all(dir.path().join(".git")).unwrap();
+        fs::write(dir.path().join(".gitignore"), "x").unwrap();
+        fs::write(root.join(".gitignore"), "y").unwrap();
+        let mut rules = rules(&root, &[], true);
+        rules.add_root(&other).unwrap();
+        for root in [&root, &other] {
+            assert!(rules.covers(&root.join("sub/z"), false) && !rules.covers(&root.join("sub/x"), false));
+        }
+        rules.remove_root(&root);
+        let left: Vec<_> = rules.files().keys().cloned().collect();
+        assert_eq!(left, [dir.path().to_path_buf(), other.clone(), other.join("sub")]);
+        rules.remove_root(&other);
+        assert!(rules.files().is_empty());
     }
 
     #[test]

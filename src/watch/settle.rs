@@ -1,6 +1,9 @@
 //! The net effect of what is due: what subscribers were told before, against what is on disk now.
 
-use std::path::{Path, PathBuf};
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 use super::{
     debounce::{DirectoryChange, FileChange},
@@ -58,16 +61,8 @@ pub(super) fn settle_file(
 pub(super) struct DirectoryNet {
     /// The directories and the changes that stand for all the files in them, in this order.
     pub tell: Vec<(PathBuf, Net)>,
-    pub check: Option<Check>,
-}
-
-/// What must be looked at again because a directory's change does not say it all.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Check {
-    /// These files may be gone.
-    Files(Vec<PathBuf>),
-    /// Files may have come and gone below this directory while it was not watched.
-    Below(PathBuf),
+    /// Files may have come and gone below these directories while they were not watched.
+    pub check: Vec<PathBuf>,
 }
 
 pub(super) fn settle_directory(change: DirectoryChange, index: &mut Index, disk: &impl Disk) -> DirectoryNet {
@@ -81,19 +76,21 @@ pub(super) fn settle_directory(change: DirectoryChange, index: &mut Index, disk:
                     tell.push((to.clone(), Net::Deleted));
                 }
                 if index.move_directory(&from, &to) {
-                    tell.push((to.clone(), Net::Renamed { from }));
+                    tell.push((to.clone(), Net::Renamed { from: from.clone() }));
                 }
             }
-            return DirectoryNet { tell, check: Some(Check::Below(to)) };
+            // Two may have changed places.
+            let other = (from != to && disk.is_directory(&from)).then_some(from);
+            return DirectoryNet { tell, check: iter::once(to).chain(other).collect() };
         }
         DirectoryChange::Moved { from: gone, .. } | DirectoryChange::Gone(gone) => gone,
     };
     if disk.is_directory(&gone) {
         // Another one has taken its place: each file has to speak for itself.
-        return DirectoryNet { tell, check: Some(Check::Files(index.files_below(&gone))) };
+        return DirectoryNet { tell, check: vec![gone] };
     }
     if index.remove_directory(&gone) {
         tell.push((gone, Net::Deleted));
     }
-    DirectoryNet { tell, check: None }
+    DirectoryNet { tell, check: Vec::new() }
 }

@@ -102,7 +102,14 @@ impl Worker {
         let mut visits: BTreeSet<_> = self.index.directories_below(directory).into_iter().collect();
         visits.extend(below(&self.directories, directory).map(|(directory, _)| directory.clone()));
         visits.insert(directory.to_path_buf());
+        visits.retain(|directory| self.rechecks.insert(directory.clone()));
         self.todo.extend(visits.into_iter().map(|directory| Visit { directory, why: Why::Recheck, at }));
+    }
+
+    pub(super) fn recheck_all(&mut self) {
+        for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
+            self.recheck(&root, Instant::now());
+        }
     }
 
     /// Compares what is polled with the index.
@@ -115,9 +122,20 @@ impl Worker {
     /// Makes some of the visits that are to be made.
     pub(super) fn walk(&mut self) {
         let count = self.todo.len().min(VISITS_AT_ONCE);
-        let visits = self.todo.drain(..count).collect();
+        let visits: Vec<_> = self.todo.drain(..count).collect();
+        for visit in visits.iter().filter(|visit| visit.why == Why::Recheck) {
+            self.rechecks.remove(&visit.directory);
+        }
         for seen in self.survey().make(visits, self.threads) {
             self.take_up(seen);
+        }
+    }
+
+    /// Makes all of them, unless it is to stop.
+    pub(super) fn walk_all(&mut self) {
+        while !self.todo.is_empty() && !self.stopping {
+            self.walk();
+            self.stopping |= self.inbox.is_stopped();
         }
     }
 

@@ -10,15 +10,15 @@ use std::{
 
 use super::{
     Backend, Shared, WatchConfig, WatchState,
-    debounce::{Change, Debouncer, Due, FileChange},
+    debounce::{Debouncer, DirectoryChange, Due, FileChange},
     history::History,
-    inbox::{Command, Inbox, Taken},
+    inbox::{Command, Hints, Inbox, Taken},
     index::{Index, Look},
     probe::{self, Found},
     report::{Told, pair_renames},
     rules::Rules,
     saved::Saved,
-    settle::{Check, Disk, Net, settle_directory, settle_file},
+    settle::{Disk, Net, settle_directory, settle_file},
     source::Source,
     walk::{Attention, Visit, threads},
 };
@@ -35,12 +35,12 @@ pub(super) struct Worker {
     /// What is not watched although it should be; for [`super::WatchStatus::reason`].
     pub(super) failed: BTreeMap<PathBuf, Failure>,
     pub(super) todo: VecDeque<Visit>,
+    /// The directories that are to be compared, which need not be put in `todo` again.
+    pub(super) rechecks: HashSet<PathBuf>,
     pub(super) debouncer: Debouncer,
     pub(super) index: Index,
     /// The directory that was moved away last.
     pub(super) left: Option<PathBuf>,
-    /// Temporary files that have lately become files; one that such a file becomes again has been exchanged with it.
-    pub(super) arrived: VecDeque<PathBuf>,
     pub(super) max_file_bytes: u64,
     pub(super) threads: usize,
     sink: Box<dyn Fn(FileEventBatch) + Send>,
@@ -96,10 +96,10 @@ impl Worker {
             directories: BTreeMap::new(),
             failed: BTreeMap::new(),
             todo: VecDeque::new(),
+            rechecks: HashSet::new(),
             debouncer: Debouncer::new(config.debounce),
             index: Index::default(),
             left: None,
-            arrived: VecDeque::new(),
             max_file_bytes: config.max_file_bytes,
             threads: threads(),
             sink,
@@ -118,10 +118,13 @@ impl Worker {
     }
 
     pub fn run(mut self) {
-        let _ended = Ended(self.shared.clone());
-        while !self.stopping {
+        let _ended = Ended { shared: self.shared.clone(), inbox: self.inbox.clone() };
+        loop {
             let taken = if self.todo.is_empty() { self.inbox.wait(self.deadline()) } else { self.inbox.take() };
             self.take_in(taken);
+            if self.stopping {
+                break;
+            }
             self.walk();
             self.flush(false);
             if self.todo.is_empty() {
@@ -152,6 +155,10 @@ impl Worker {
         if taken.lost {
             self.lost("the watcher's own queue was full");
         }
+        match taken.hints {
+            Hints::At(paths) => self.follow_hints(paths, now),
+            Hints::Everywhere => self.recheck_all(),
+        }
         for command in taken.commands {
             match command {
                 Command::AddRoot(root) => {
@@ -170,15 +177,16 @@ impl Worker {
                     self.forget(&root);
                     self.recheck(&root, now);
                 }
-                Command::Hint(path) => self.hint(path, now),
+                // Who asked may have stopped waiting. A reply that is dropped says that there is no answer.
                 Command::Sync(reply) => {
-                    self.sync();
-                    // Who asked may have stopped waiting.
-                    let _ = reply.send(());
+                    if self.sync() {
+                        let _ = reply.send(());
+                    }
                 }
                 Command::Changes(since, reply) => {
-                    self.sync();
-                    let _ = reply.send(self.changes(since.as_ref()));
+                    if self.sync() {
+                        let _ = reply.send(self.changes(since.as_ref()));
+                    }
                 }
             }
         }
@@ -198,10 +206,9 @@ impl Worker {
         }
         self.failed.clear();
         self.todo.clear();
-        for root in self.rules.roots().map(Path::to_path_buf).collect::<Vec<_>>() {
-            self.rules.forget(&root);
-            self.recheck(&root, Instant::now());
-        }
+        self.rechecks.clear();
+        self.rules.roots().for_each(|root| self.rules.forget(root));
+        self.recheck_all();
     }
 
     pub(super) fn finish_walk(&mut self) {
@@ -239,41 +246,13 @@ impl Worker {
     pub(super) fn flush(&mut self, all: bool) {
         let due = if all { self.debouncer.all(Instant::now()) } else { self.debouncer.due(Instant::now()) };
         let Due { directories, mut files } = due;
-        let (mut told, mut is_moved) = (Vec::new(), false);
-        for change in directories {
-            let gone = match &change {
-                super::debounce::DirectoryChange::Gone(path) => Some(path.clone()),
-                super::debounce::DirectoryChange::Moved { from, .. } => Some(from.clone()),
-            };
-            let net = settle_directory(change, &mut self.index, &OnDisk);
-            if let Some(root) = gone.filter(|gone| self.rules.is_root(gone)) {
-                // It is known to be empty, so that what comes there again is new.
-                self.index.list(&root, Vec::new(), |_| None);
-            }
-            told.extend(
-                net.tell.into_iter().map(|(path, net)| Told {
-                    event: FileChangeEvent { directory: true, ..event(path, net) },
-                    end: None,
-                }),
-            );
-            match net.check {
-                Some(Check::Files(files)) => {
-                    for file in files {
-                        self.debouncer.push(Change::Suspect(file), Instant::now());
-                    }
-                }
-                Some(Check::Below(directory)) => {
-                    is_moved = true;
-                    self.recheck(&directory, Instant::now());
-                }
-                None => {}
-            }
-        }
-        if is_moved {
-            // What changed while a directory was on its way is told with it.
-            while !self.todo.is_empty() && !self.stopping {
-                self.walk();
-            }
+        let mut told = Vec::new();
+        if self.settle_directories(directories, &mut told) {
+            // What changed while a directory was on its way, or in which another one was put in its place, is told with it.
+            self.walk_all();
+            // Those that have gone go before the files that may stand in their places.
+            let gone = self.debouncer.directories();
+            self.settle_directories(gone, &mut told);
             let known: HashSet<_> = files.iter().map(|change| change.path.clone()).collect();
             files.extend(self.debouncer.suspects().into_iter().filter(|change| !known.contains(&change.path)));
         }
@@ -281,7 +260,7 @@ impl Worker {
             // Hashing takes its time, during which the queue must not fill.
             self.take_in_events();
             if self.stopping {
-                return;
+                break;
             }
             told.extend(self.settle(change));
             if told.len() >= MOST_CHANGES {
@@ -289,6 +268,29 @@ impl Worker {
             }
         }
         self.tell(told);
+    }
+
+    /// Returns whether there is something to be compared because of them.
+    fn settle_directories(&mut self, changes: Vec<DirectoryChange>, told: &mut Vec<Told>) -> bool {
+        let mut is_checked = false;
+        for change in changes {
+            let gone = match &change {
+                DirectoryChange::Gone(path) => path.clone(),
+                DirectoryChange::Moved { from, .. } => from.clone(),
+            };
+            let net = settle_directory(change, &mut self.index, &OnDisk);
+            if self.rules.is_root(&gone) {
+                // It is known to be empty, so that what comes there again is new.
+                self.index.list(&gone, Vec::new(), |_| None);
+            }
+            let event = |(path, net)| FileChangeEvent { directory: true, ..event(path, net) };
+            told.extend(net.tell.into_iter().map(|change| Told { event: event(change), end: None }));
+            for directory in net.check {
+                is_checked = true;
+                self.recheck(&directory, Instant::now());
+            }
+        }
+        is_checked
     }
 
     fn tell(&self, told: Vec<Told>) {
@@ -316,7 +318,7 @@ impl Worker {
                 return None;
             }
         }
-        let landed = self.shared.echo().landed(&change.path);
+        let landed = self.shared.echo().latest(&change.path);
         let (found, look) = probe::look(&change.path, self.max_file_bytes);
         let own = self.shared.echo().is_own(&change.path, found, landed, Instant::now());
         let net = settle_file(&change, look, &mut self.index, &OnDisk)?;
@@ -350,7 +352,7 @@ impl Worker {
 
     fn is_own_absence(&self, path: &Path) -> bool {
         let mut echo = self.shared.echo();
-        let landed = echo.landed(path);
+        let landed = echo.latest(path);
         echo.is_own(path, Found::NoFile, landed, Instant::now())
     }
 }
@@ -378,11 +380,15 @@ impl Disk for OnDisk {
 }
 
 /// Says that nothing is watched any more, also when the thread panics.
-struct Ended(Arc<Shared>);
+struct Ended {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        let mut status = self.0.status();
+        self.inbox.close();
+        let mut status = self.shared.status();
         status.state = WatchState::Off;
         status.watches = 0;
         if std::thread::panicking() {

@@ -1,6 +1,6 @@
 //! Putting a step in place in one go, and taking it back.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use uuid::Uuid;
 
@@ -62,8 +62,9 @@ impl Engine {
             (Action::MoveFrom { .. }, overwritten) => self.move_here(step, overwritten.as_ref(), ready),
             (Action::Delete, None) => Err(IoError::new(step.path.relative(), IoErrorKind::NotFound)),
         };
-        if result.is_err() {
-            self.withdraw(step);
+        match result {
+            Ok(_) => self.confirm(step),
+            Err(_) => self.withdraw(step),
         }
         result
     }
@@ -321,27 +322,21 @@ impl Engine {
 
     /// Tells beforehand what will be seen.
     fn announce(&self, step: &PlannedStep, origin: Uuid) {
-        let real = step.path.absolute();
-        match &step.action {
-            Action::Write { hash, .. } => self.observer.will_write(&real, Some(*hash), origin),
-            Action::Delete => self.observer.will_write(&real, None, origin),
-            Action::MoveFrom { from, file, .. } => {
-                self.observer.will_write(&from.absolute(), None, origin);
-                self.observer.will_write(&real, Some(file.hash), origin);
-            }
+        for (path, content) in left_by(step) {
+            self.observer.will_write(&path, content, origin);
         }
         self.forget(step);
     }
 
+    fn confirm(&self, step: &PlannedStep) {
+        for (path, content) in left_by(step) {
+            self.observer.did_write(&path, content);
+        }
+    }
+
     fn withdraw(&self, step: &PlannedStep) {
-        let real = step.path.absolute();
-        match &step.action {
-            Action::Write { hash, .. } => self.observer.did_not_write(&real, Some(*hash)),
-            Action::Delete => self.observer.did_not_write(&real, None),
-            Action::MoveFrom { from, file, .. } => {
-                self.observer.did_not_write(&real, Some(file.hash));
-                self.observer.did_not_write(&from.absolute(), None);
-            }
+        for (path, content) in left_by(step).into_iter().rev() {
+            self.observer.did_not_write(&path, content);
         }
         self.forget(step);
     }
@@ -351,6 +346,16 @@ impl Engine {
         if let Action::MoveFrom { from, .. } = &step.action {
             self.cache.forget(&from.absolute());
         }
+    }
+}
+
+/// The places that a step changes, in this order, and the content that each has then.
+fn left_by(step: &PlannedStep) -> Vec<(PathBuf, Option<ContentHash>)> {
+    let here = step.path.absolute();
+    match &step.action {
+        Action::Write { hash, .. } => vec![(here, Some(*hash))],
+        Action::Delete => vec![(here, None)],
+        Action::MoveFrom { from, file, .. } => vec![(from.absolute(), None), (here, Some(file.hash))],
     }
 }
 

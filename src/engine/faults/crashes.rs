@@ -14,6 +14,8 @@ impl Observer for JustBefore {
             act();
         }
     }
+    fn did_write(&self, _: &Path, _: Option<ContentHash>) {}
+
     fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }
 

@@ -25,6 +25,8 @@ impl Observer for Outsider {
             }
         }
     }
+    fn did_write(&self, _: &Path, _: Option<ContentHash>) {}
+
     fn did_not_write(&self, _: &Path, _: Option<ContentHash>) {}
 }
 

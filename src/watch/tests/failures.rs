@@ -17,9 +17,11 @@ use super::{LIMIT, describe, until};
 use crate::{
     events::FileEventBatch,
     watch::{
-        BarrierError, WatchConfig, WatchState, Watcher,
+        BarrierError, Shared, WatchConfig, WatchState, Watcher,
         inbox::{Command, Inbox, Raw},
+        rules::Rules,
         source::Source,
+        worker::Worker,
     },
 };
 
@@ -146,6 +148,54 @@ fn a_barrier_that_takes_too_long_or_comes_too_late_is_an_error() {
 }
 
 #[test]
+fn a_stop_ends_a_barrier_that_walks_and_the_barrier_is_not_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("d")).unwrap();
+    let inbox = Arc::new(Inbox::new(100));
+    let (reply, answer) = mpsc::sync_channel(1);
+    inbox.command(Command::AddRoot(dir.path().to_path_buf()));
+    inbox.command(Command::Sync(reply));
+    let (release, held) = mpsc::channel();
+    let source = Source::of(Box::new(Stub { refusal: Refusal::AfterHolding(held), watches: 0 }));
+    let watcher = Watcher::with_source(WatchConfig::default(), source, inbox.clone(), Box::new(|_| {})).unwrap();
+    inbox.stop();
+    // Only the root: what lies below waits for another release.
+    release.send(()).unwrap();
+    assert_eq!(answer.recv_timeout(LIMIT), Err(mpsc::RecvTimeoutError::Disconnected));
+    until("the watcher is off", || watcher.status().state == WatchState::Off);
+    assert_eq!(watcher.sync(LIMIT), Err(BarrierError::Off));
+}
+
+#[test]
+fn what_is_to_be_compared_waits_only_once_however_often_it_is_hinted_at() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..20 {
+        fs::create_dir_all(dir.path().join(format!("{number}/deep"))).unwrap();
+    }
+    let config = WatchConfig::default();
+    let source = Source::of(Box::new(Stub { refusal: Refusal::Nothing, watches: 0 }));
+    let (inbox, shared) = (Arc::new(Inbox::new(4)), Arc::new(Shared::new(&config)));
+    let rules = Rules::new(&[], false).unwrap();
+    let mut worker = Worker::new(config, source, rules, inbox.clone(), shared, Box::new(|_| {}));
+    worker.add_root(dir.path().to_path_buf());
+    worker.walk_all();
+    for round in 0..100 {
+        for number in 0..round {
+            inbox.hint(dir.path().join(number.to_string()));
+        }
+        inbox.hint(dir.path().to_path_buf());
+        let taken = inbox.take();
+        worker.take_in(taken);
+        assert_eq!(worker.todo.len(), 41);
+    }
+    worker.walk_all();
+    inbox.hint(dir.path().to_path_buf());
+    let taken = inbox.take();
+    worker.take_in(taken);
+    assert_eq!(worker.todo.len(), 41, "what was compared is compared again");
+}
+
+#[test]
 fn a_sink_that_panics_turns_the_watcher_off_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
@@ -214,6 +264,8 @@ enum Refusal {
     Nothing,
     /// Everything but the first directory.
     AfterOne(fn() -> ErrorKind),
+    /// Nothing, but each has to be released.
+    AfterHolding(Receiver<()>),
 }
 
 struct Stub {
@@ -227,7 +279,8 @@ impl notify::Watcher for Stub {
     }
 
     fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
-        match self.refusal {
+        match &self.refusal {
+            Refusal::AfterHolding(held) => held.recv_timeout(LIMIT).map_err(|_| notify::Error::generic("not released")),
             Refusal::AfterOne(kind) if self.watches > 0 => Err(notify::Error::new(kind())),
             _ => {
                 self.watches += 1;

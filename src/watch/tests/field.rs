@@ -73,11 +73,11 @@ impl Field {
 
     /// Writes as the commit of an edit does: announced, through a temporary file that is renamed into place.
     pub fn own_write(&self, name: &str, content: &str) {
-        let path = self.path(name);
-        let temp = path.with_file_name(crate::temp_name::TempNames::new().next(None));
+        let temp = self.temp(name);
         fs::write(&temp, content).unwrap();
-        self.watcher.expect_write(&path, Some(ContentHash::of(content.as_bytes())));
-        fs::rename(&temp, &path).unwrap();
+        self.announce(name, Some(content));
+        fs::rename(&temp, self.path(name)).unwrap();
+        self.confirm(name, Some(content));
     }
 
     /// Exchanges the new content with what is there in one step, then removes what was there.
@@ -86,6 +86,7 @@ impl Field {
         fs::write(&temp, content).unwrap();
         self.announce(name, Some(content));
         exchange(&temp, &self.path(name));
+        self.confirm(name, Some(content));
         fs::remove_file(&temp).unwrap();
     }
 
@@ -94,6 +95,7 @@ impl Field {
         let temp = self.temp(name);
         self.announce(name, None);
         fs::rename(self.path(name), &temp).unwrap();
+        self.confirm(name, None);
         fs::remove_file(&temp).unwrap();
     }
 
@@ -102,8 +104,9 @@ impl Field {
         let content = fs::read_to_string(self.path(from)).unwrap();
         self.announce(from, None);
         self.announce(to, Some(&content));
-        let (from, to) = (self.path(from), self.path(to));
-        renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).unwrap();
+        renameat_with(CWD, self.path(from), CWD, self.path(to), RenameFlags::NOREPLACE).unwrap();
+        self.confirm(from, None);
+        self.confirm(to, Some(&content));
     }
 
     /// Renames a file over another one, which is moved aside and removed.
@@ -114,15 +117,21 @@ impl Field {
         self.announce(to, Some(&content));
         exchange(&self.path(from), &self.path(to));
         fs::rename(self.path(from), &temp).unwrap();
+        self.confirm(from, None);
+        self.confirm(to, Some(&content));
         fs::remove_file(&temp).unwrap();
     }
 
     pub fn announce(&self, name: &str, content: Option<&str>) {
-        self.watcher.expect_write(&self.path(name), content.map(|content| ContentHash::of(content.as_bytes())));
+        self.watcher.expect_write(&self.path(name), hash(content));
+    }
+
+    pub fn confirm(&self, name: &str, content: Option<&str>) {
+        self.watcher.wrote(&self.path(name), hash(content));
     }
 
     pub fn withdraw(&self, name: &str, content: Option<&str>) {
-        self.watcher.withdraw_write(&self.path(name), content.map(|content| ContentHash::of(content.as_bytes())));
+        self.watcher.withdraw_write(&self.path(name), hash(content));
     }
 
     /// A name for a temporary file beside this one.
@@ -157,6 +166,10 @@ impl Field {
         assert_eq!(change.origin, None, "the watcher knows of no requests");
         describe(change, self.dir.path())
     }
+}
+
+fn hash(content: Option<&str>) -> Option<ContentHash> {
+    content.map(|content| ContentHash::of(content.as_bytes()))
 }
 
 /// Lets two files change places in one step.

@@ -164,6 +164,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => path().prop_map(Operation::Remove),
         1 => path().prop_map(Operation::RemoveAll),
         6 => (path(), path()).prop_map(|(from, to)| Operation::Rename(from, to)),
+        2 => (path(), path()).prop_map(|(a, b)| Operation::Exchange(a, b)),
         1 => path().prop_map(Operation::Arrive),
         1 => path().prop_map(Operation::Leave),
     ]

@@ -7,6 +7,7 @@ use super::{
     field::{Field, exchange},
 };
 use crate::{
+    events::FileEventBatch,
     hash::ContentHash,
     watch::{Backend, WatchConfig},
 };
@@ -58,8 +59,9 @@ fn the_old_content_leaving_in_an_exchange_is_not_taken_for_a_deletion_that_is_on
     let temp = field.temp("a");
     fs::write(&temp, "new").unwrap();
     field.announce("a", Some("new"));
-    field.announce("a", None);
     exchange(&temp, &field.path("a"));
+    field.confirm("a", Some("new"));
+    field.announce("a", None);
     assert_eq!(field.reports(), NOTHING);
     fs::remove_file(&temp).unwrap();
     field.withdraw("a", None);
@@ -229,6 +231,7 @@ fn a_hard_linked_file_that_we_write_in_place_is_not_told() {
     // The same length in one call: nothing half-written can be seen.
     use std::os::unix::fs::FileExt;
     fs::OpenOptions::new().write(true).open(field.path("a")).unwrap().write_all_at(b"own", 0).unwrap();
+    field.confirm("a", Some("own"));
     field.own_exchange("a", "OWN");
     assert_eq!(field.reports(), NOTHING);
     field.write("a", "own");
@@ -268,4 +271,21 @@ fn polling_does_not_tell_own_changes_either_and_tells_what_others_do_to_what_the
     while field.reports.recv_timeout(LIMIT).unwrap().changes.iter().all(|change| {
         (change.path.clone(), change.content_hash) != (field.path("written"), Some(ContentHash::of(b"x")))
     }) {}
+}
+
+#[test]
+fn polling_tells_that_others_have_put_back_what_we_wrote() {
+    let config =
+        WatchConfig { backend: Backend::Poll, poll_interval: Duration::from_millis(200), ..WatchConfig::default() };
+    let field = Field::with(config, |_| {});
+    let wait_for = |content: &str| {
+        let hash = Some(ContentHash::of(content.as_bytes()));
+        let is_told = |batch: FileEventBatch| batch.changes.iter().any(|change| change.content_hash == hash);
+        while !is_told(field.reports.recv_timeout(LIMIT).unwrap()) {}
+    };
+    field.own_write("a", "own");
+    field.write("a", "other");
+    wait_for("other");
+    field.write("a", "own");
+    wait_for("own");
 }

@@ -9,8 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{LIMIT, Picture, field::Field};
-use crate::hash::ContentHash;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::{
+    LIMIT, Picture,
+    field::{Field, exchange},
+};
+use crate::{hash::ContentHash, watch::WatchConfig};
 
 #[test]
 fn the_reports_of_a_thousand_random_operations_add_up_to_the_disk() {
@@ -24,14 +29,28 @@ fn the_reports_of_a_thousand_random_operations_add_up_to_the_disk() {
             thread::sleep(Duration::from_millis(30));
         }
     }
-    let mut disk = BTreeMap::new();
-    for entry in ignore::WalkBuilder::new(field.dir.path()).standard_filters(false).build() {
-        let path = entry.unwrap().into_path();
-        if path.is_file() {
-            disk.insert(path.clone(), ContentHash::of(&fs::read(&path).unwrap()));
+    follow(&field, BTreeMap::new());
+}
+
+#[test]
+fn two_directories_that_change_places_are_told_with_all_their_files() {
+    let field = Field::with(WatchConfig::default(), |dir| {
+        for file in ["d1/x/only-x", "d1/x/both", "d2/y/only-y", "d2/y/both", "d2/y/deep/z"] {
+            fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
+            fs::write(dir.join(file), file).unwrap();
         }
-    }
-    let mut picture = Picture { files: BTreeMap::new() };
+    });
+    let before = files(&field);
+    exchange(&field.path("d1/x"), &field.path("d2/y"));
+    follow(&field, before);
+    field.write("d1/x/deep/new", "");
+    assert_eq!(field.reports(), ["created d1/x/deep/new"], "what has moved is watched where it is now");
+}
+
+/// Reads the reports until what was known before and they add up to the disk.
+fn follow(field: &Field, known: BTreeMap<PathBuf, ContentHash>) {
+    let disk = files(field);
+    let mut picture = Picture { files: known };
     let (mut log, deadline) = (Vec::new(), Instant::now() + LIMIT);
     while picture.files != disk {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -44,15 +63,22 @@ fn the_reports_of_a_thousand_random_operations_add_up_to_the_disk() {
     }
 }
 
+fn files(field: &Field) -> BTreeMap<PathBuf, ContentHash> {
+    let all = ignore::WalkBuilder::new(field.dir.path()).standard_filters(false).build();
+    let files = all.map(|entry| entry.unwrap().into_path()).filter(|path| path.is_file());
+    files.map(|path| (path.clone(), ContentHash::of(&fs::read(&path).unwrap()))).collect()
+}
+
 fn random_operation(field: &Field, random: &mut Random, step: usize) -> std::io::Result<()> {
     let (a, b) = (random.path(field), random.path(field));
-    match random.below(9) {
+    match random.below(11) {
         0..=2 => fs::write(&a, format!("{step}")),
         3 => OpenOptions::new().append(true).open(&a)?.write_all(b"more"),
         4 => fs::remove_file(&a),
         5 => fs::create_dir(&a),
         6 | 7 => fs::rename(&a, &b),
-        _ => fs::remove_dir_all(&a),
+        8 => fs::remove_dir_all(&a),
+        _ => Ok(renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE)?),
     }
 }
 

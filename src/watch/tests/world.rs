@@ -12,7 +12,7 @@ use crate::{
     watch::{
         debounce::{Change, Debouncer},
         index::{Index, Look, rebase},
-        settle::{Check, Disk, settle_directory, settle_file},
+        settle::{Disk, settle_directory, settle_file},
         worker::event,
     },
 };
@@ -36,6 +36,8 @@ pub enum Operation {
     /// Removes a directory with all in it.
     RemoveAll(PathBuf),
     Rename(PathBuf, PathBuf),
+    /// Files or directories that take each other's place.
+    Exchange(PathBuf, PathBuf),
     /// Moves a file here from where nobody watches.
     Arrive(PathBuf),
     /// Moves a file or directory to where nobody watches.
@@ -84,14 +86,9 @@ impl World {
             reports.extend(
                 net.tell.into_iter().map(|(path, net)| FileChangeEvent { directory: true, ..event(path, net) }),
             );
-            let suspects = match net.check {
-                Some(Check::Files(files)) => files,
-                Some(Check::Below(directory)) => {
-                    let there = self.disk.0.keys().filter(|file| file.starts_with(&directory)).cloned();
-                    self.index.files_below(&directory).into_iter().chain(there).collect()
-                }
-                None => Vec::new(),
-            };
+            let there = self.disk.0.keys().filter(|file| net.check.iter().any(|dir| file.starts_with(dir))).cloned();
+            let known = net.check.iter().flat_map(|directory| self.index.files_below(directory));
+            let suspects = there.chain(known).collect::<Vec<_>>();
             suspects.into_iter().for_each(|file| self.deliver(Change::Suspect(file), millis));
         }
         for change in due.files {
@@ -151,8 +148,25 @@ impl Files {
                 self.0.insert(to.clone(), content);
                 vec![Change::Left(from.clone()), Change::Moved { from, to }]
             }
+            Operation::Exchange(a, b)
+                if self.is_there(&a) && self.is_there(&b) && !a.starts_with(&b) && !b.starts_with(&a) =>
+            {
+                let (at_a, at_b) = (self.take_below(&a), self.take_below(&b));
+                let (there, back) = (move_of(&at_a, &a, &b), move_of(&at_b, &b, &a));
+                for (file, content) in at_a {
+                    self.0.insert(rebase(&file, &a, &b).unwrap(), content);
+                }
+                for (file, content) in at_b {
+                    self.0.insert(rebase(&file, &b, &a).unwrap(), content);
+                }
+                there.into_iter().chain(back).collect()
+            }
             _ => Vec::new(),
         }
+    }
+
+    fn is_there(&self, path: &Path) -> bool {
+        self.is_file(path) || self.is_directory(path)
     }
 
     /// Nothing is there, and no file stands in the way.
@@ -164,6 +178,16 @@ impl Files {
         let (below, others) = mem::take(&mut self.0).into_iter().partition(|(file, _)| file.starts_with(directory));
         self.0 = others;
         BTreeMap::into_iter(below).collect()
+    }
+}
+
+/// The events of moving what is a file if these are its own path alone, else a directory.
+fn move_of(moved: &[(PathBuf, usize)], from: &Path, to: &Path) -> [Change; 2] {
+    let (from, to) = (from.to_path_buf(), to.to_path_buf());
+    if moved.iter().any(|(path, _)| *path == from) {
+        [Change::Left(from.clone()), Change::Moved { from, to }]
+    } else {
+        [Change::DirectoryGone(from.clone()), Change::DirectoryMoved { from, to }]
     }
 }
 

@@ -96,3 +96,25 @@ async fn one_permit_is_enough_for_any_request() {
     let (writes, reads) = tokio::join!(writes, reads);
     assert!(writes.unwrap().iter().all(Result::is_ok) && reads.unwrap().iter().all(Result::is_ok));
 }
+
+#[cfg(all(feature = "watcher", unix))]
+#[tokio::test]
+async fn a_hint_is_followed_below_a_root_that_was_given_through_a_link() {
+    use std::time::Duration;
+
+    use ploke_io::watch::{Backend, WatchConfig};
+    // Nothing but a hint makes it look.
+    let config =
+        WatchConfig { backend: Backend::Poll, poll_interval: Duration::from_secs(3600), ..WatchConfig::default() };
+    let fixture = Fixture::with(|builder, root| {
+        let link = root.with_file_name("link");
+        std::os::unix::fs::symlink(root, &link).unwrap();
+        builder.with_roots([link]).with_watch_config(config)
+    });
+    fixture.manager.sync_file_events(Duration::from_secs(30)).await.unwrap();
+    let mut events = fixture.manager.subscribe_file_events().unwrap();
+    let path = fixture.write("new", "n");
+    fixture.manager.hint_change(&fixture.dir.path().join("link/new")).unwrap();
+    let batch = tokio::time::timeout(Duration::from_secs(30), events.recv()).await.unwrap().unwrap();
+    assert_eq!(batch.changes[0].path, std::fs::canonicalize(path).unwrap());
+}
