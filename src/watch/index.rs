@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    mem,
     ops::Bound,
     path::{Path, PathBuf},
 };
@@ -100,7 +101,7 @@ impl Index {
             let entry = |look| Entry { look, born: self.tick, changed: self.tick };
             let files = files.into_iter().map(|(name, look)| (name.into_boxed_os_str(), entry(look)));
             // What was reported since is known already. A map of what is in order is built at once.
-            let reported = std::mem::replace(&mut known.files, files.collect());
+            let reported = mem::replace(&mut known.files, files.collect());
             known.files.extend(reported);
             return;
         };
@@ -215,19 +216,17 @@ impl Index {
     pub fn remove_directory(&mut self, directory: &Path) -> bool {
         let mut any = false;
         for (path, removed) in remove_below(&mut self.directories, directory) {
-            for (name, entry) in removed.files {
-                any = true;
-                self.tick += 1;
-                self.graves.dig(path.join(&*name), entry.born, self.tick);
-            }
+            any |= !removed.files.is_empty();
+            self.bury(&path, removed.files);
         }
         any
     }
 
-    /// Forgets a directory and all below it, which nobody asks about any more.
-    pub fn forget_directory(&mut self, directory: &Path) {
-        remove_below(&mut self.directories, directory);
-        self.graves.forget_below(directory);
+    fn bury(&mut self, directory: &Path, files: impl IntoIterator<Item = (Box<OsStr>, Entry)>) {
+        for (name, entry) in files {
+            self.tick += 1;
+            self.graves.dig(directory.join(&*name), entry.born, self.tick);
+        }
     }
 
     /// Moves a directory and all below it; `true` if there were any files in it. Nothing may be known of the new place.
@@ -270,11 +269,41 @@ impl Index {
             .map(|(path, known)| (path.as_path(), known.files.iter().map(|(name, entry)| (&**name, entry))))
     }
 
-    /// Takes in the files of a directory that were saved by a process before this one.
-    pub fn restore(&mut self, directory: PathBuf, files: Vec<(Box<OsStr>, Entry)>) {
-        let known = self.directories.entry(directory).or_default();
-        known.saved = Some(self.tick);
-        known.files.extend(files);
+    /// Takes in what was saved of a root: the files of its directories, and those that had gone. Where subscribers have been
+    /// told by now what `is_in` it, that stays, and counts as changed at this moment where it is not what was saved.
+    pub fn restore(
+        &mut self,
+        root: &Path,
+        directories: Vec<(PathBuf, Vec<(Box<OsStr>, Entry)>)>,
+        graves: Vec<(PathBuf, u64, u64)>,
+        is_in: impl Fn(&Path) -> bool,
+    ) {
+        self.graves.forget_below(root, &is_in);
+        for (path, born, died) in graves.into_iter().filter(|(path, ..)| is_in(path)) {
+            self.graves.dig(path, born, died);
+        }
+        let told = below(&self.directories, root).filter(|(path, known)| known.complete && is_in(path));
+        let mut saved: BTreeMap<_, _> = told.map(|(path, _)| (path.clone(), Vec::new())).collect();
+        saved.extend(directories.into_iter().filter(|(path, _)| is_in(path)));
+        saved.into_iter().for_each(|(path, files)| self.restore_directory(path, files));
+    }
+
+    fn restore_directory(&mut self, path: PathBuf, files: Vec<(Box<OsStr>, Entry)>) {
+        let is_told = self.nearest(&path).is_some_and(|known| known.complete);
+        if is_told && !self.lists(&path) {
+            return self.bury(&path, files);
+        }
+        let known = self.directories.entry(path.clone()).or_default();
+        let since = known.saved.replace(self.tick).unwrap_or(0);
+        let before = mem::replace(&mut known.files, files.into_iter().collect());
+        if is_told {
+            known.complete = false;
+            let here = before.into_iter().map(|(name, entry)| (name.into(), entry.look)).collect();
+            // What nobody was told of is not looked at.
+            self.list(&path, here, |_| None);
+        } else {
+            known.files.extend(before.into_iter().filter(|(_, entry)| entry.changed > since));
+        }
     }
 
     /// Buries what was saved in directories that are not there any more.
@@ -284,12 +313,16 @@ impl Index {
             .map(|(path, _)| path.clone())
             .collect::<Vec<_>>();
         for path in unlisted {
-            let Some(known) = self.directories.remove(&path) else { continue };
-            for (name, entry) in known.files {
-                self.tick += 1;
-                self.graves.dig(path.join(&*name), entry.born, self.tick);
+            if let Some(known) = self.directories.remove(&path) {
+                self.bury(&path, known.files);
             }
         }
+    }
+
+    /// Forgets the directories below this one, and itself, that are `meant`: nobody is told of them any more, or asks.
+    pub fn forget_directories(&mut self, directory: &Path, meant: impl Fn(&Path) -> bool) {
+        let paths: Vec<_> = self.directories_below(directory).into_iter().filter(|path| meant(path)).collect();
+        paths.iter().for_each(|path| drop(self.directories.remove(path)));
     }
 
     fn entry(&self, file: &Path) -> Option<&Entry> {
@@ -408,8 +441,9 @@ mod tests {
             ("unsure same", entry(4, false)),
             ("unsure other", entry(5, false)),
         ];
-        index.restore("/r".into(), saved.map(|(file, entry)| (name(file), entry)).into());
-        index.restore("/r/dir".into(), vec![(name("x"), entry(6, true))]);
+        let saved = saved.map(|(file, entry)| (name(file), entry)).into();
+        let directories = vec![("/r".into(), saved), ("/r/dir".into(), vec![(name("x"), entry(6, true))])];
+        index.restore(Path::new("/r"), directories, Vec::new(), |_| true);
         let here = [("same", 1), ("other", 20), ("unsure same", 4), ("unsure other", 5), ("new", 8)];
         let here = here.map(|(name, number)| (name.into(), Look { settled: true, ..look(number) }));
         index.list(Path::new("/r"), here.into(), |path| {
@@ -421,6 +455,44 @@ mod tests {
         assert!(!changed("same") && !changed("unsure same"));
         assert!(changed("other") && changed("unsure other") && changed("new"));
         assert_eq!(index.graves.died_since(10).count(), 2);
+    }
+
+    #[test]
+    fn what_was_told_by_now_is_compared_with_what_was_saved_and_stays() {
+        let mut index = Index::default();
+        list(&mut index, "/r", &["same", "other", "new"]);
+        list(&mut index, "/r/inner", &["x"]);
+        index.announce(Path::new("/r/later"));
+        index.graves.dig("/r/told".into(), 0, 1);
+        index.tick = 100;
+        let name = |name: &str| OsString::from(name).into_boxed_os_str();
+        let entry = |number| Entry { look: Look { settled: true, ..look(number) }, born: 7, changed: 50 };
+        let saved = ["same", "other", "gone"].map(|file| (name(file), entry(if file == "other" { 2 } else { 1 })));
+        let directories = vec![
+            ("/r".into(), saved.into()),
+            ("/r/never".into(), vec![(name("y"), entry(1))]),
+            ("/r/inner".into(), vec![(name("z"), entry(1))]),
+            ("/r/later".into(), vec![(name("v"), entry(1))]),
+        ];
+        let is_in = |path: &Path| !path.starts_with("/r/inner");
+        index.restore(Path::new("/r"), directories, vec![("/r/w".into(), 1, 40)], is_in);
+
+        let entry =
+            |name: &str| index.entry(&Path::new("/r").join(name)).map(|entry| (entry.born, entry.changed > 100));
+        assert_eq!(entry("same"), Some((7, false)));
+        assert_eq!(entry("other"), Some((7, true)));
+        assert!(entry("new").is_some_and(|(born, is_changed)| born > 100 && is_changed));
+        assert_eq!(entry("inner/x"), Some((0, false)), "of another root");
+        assert_eq!(index.knows(Path::new("/r/gone")), Some(false));
+        assert!(!index.lists(Path::new("/r/never")) && index.awaits_listing(Path::new("/r/later")));
+        let graves = |tick| index.graves.died_since(tick).map(|path| path.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            (graves(0), graves(100)),
+            (
+                ["/r/gone", "/r/never/y", "/r/w"].map(String::from).into(),
+                ["/r/gone", "/r/never/y"].map(String::from).into()
+            )
+        );
     }
 
     fn list(index: &mut Index, directory: &str, names: &[&str]) {

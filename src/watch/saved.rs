@@ -7,12 +7,10 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
-
-use uuid::Uuid;
 
 use super::{
     history::History,
@@ -44,43 +42,40 @@ impl Saved {
         Self { directory: state_dir.map(|state| state.join("index")), owned: BTreeMap::new(), next: None }
     }
 
-    /// Takes over what was saved of a root. What is missing, damaged or somebody else's is no error: the history begins
-    /// anew, and clients are told so.
-    pub fn load(&mut self, root: &Path, index: &mut Index) -> History {
-        let anew = |index: &mut Index| {
-            index.tick += 1;
-            History { id: Uuid::new_v4(), from: index.tick }
+    /// Takes over what was saved of a root, but not of the roots inside it. What is missing, damaged or somebody else's is
+    /// no error: the history begins anew, and clients are told so.
+    pub fn load(&mut self, root: &Path, inner: &[PathBuf], index: &mut Index) -> History {
+        let restored = match self.own(root) {
+            Some(file) => read(&file, root, inner, index),
+            None => None,
         };
-        let Some(directory) = &self.directory else { return anew(index) };
-        let (lock, run) = match lock(directory, root) {
-            Ok(Some(owned)) => owned,
+        restored.unwrap_or_else(|| {
+            index.tick += 1;
+            History::anew(index.tick)
+        })
+    }
+
+    /// Takes possession of what is saved of a root, if that can be; says where it is.
+    fn own(&mut self, root: &Path) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?;
+        let file = file_of(directory, root);
+        let lock = match create(directory).and_then(|()| lock(&file.with_extension("lock"))) {
+            Ok(Some(lock)) => lock,
             Ok(None) => {
                 tracing::info!("another process saves the index of this root");
-                return anew(index);
+                return None;
             }
             Err(error) => {
                 tracing::warn!(%error, "the index of a root cannot be saved");
-                return anew(index);
+                return None;
             }
         };
         if self.next.is_none() {
             self.next = Some(Instant::now() + EVERY);
             remove_old(directory).unwrap_or_else(|error| tracing::warn!(%error, "old indices could not be removed"));
         }
-        index.tick = index.tick.max(run.saturating_mul(RUN));
-        let restored = match fs::read(file_of(directory, root)) {
-            Ok(bytes) => restore(&bytes, root, index).inspect_err(|error| {
-                tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew");
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DecodeError::Torn),
-            Err(error) => {
-                tracing::warn!(%error, "the saved index of a root cannot be read; its history begins anew");
-                Err(DecodeError::Torn)
-            }
-        };
-        let history = restored.unwrap_or_else(|_| anew(index));
         self.owned.insert(root.to_path_buf(), (lock, 0));
-        history
+        Some(file)
     }
 
     pub fn release(&mut self, root: &Path) {
@@ -135,6 +130,15 @@ fn encode(
     to.uuid(history.id);
     to.number(index.tick);
     to.number(history.from.max(index.graves.from));
+    for (owner, last) in history.before.iter().rev().take(MOST_OWNERS).rev() {
+        to.tag(OWNER);
+        to.uuid(*owner);
+        to.number(*last);
+    }
+    for inner in &history.inner {
+        to.tag(INNER);
+        to.path(&below(inner));
+    }
     for (directory, files) in index.listings_below(root).filter(|(directory, _)| is_in(directory)) {
         to.tag(DIRECTORY);
         to.path(&below(directory));
@@ -163,13 +167,14 @@ fn encode(
     to.finish()
 }
 
-/// Each process that owns a root counts from its number times this: one that was killed has given out clocks that were
-/// not saved, and what is found to have happened has to come after those too.
-const RUN: u64 = 1 << 32;
+/// Clocks of owners before these are not known any more.
+const MOST_OWNERS: usize = 1000;
 
 const DIRECTORY: u8 = 0;
 const FILE: u8 = 1;
 const GRAVE: u8 = 2;
+const OWNER: u8 = 3;
+const INNER: u8 = 4;
 
 /// A file that was written in the last moment is saved with its content, since its times may not tell a later change.
 fn confirmed(look: &Look, directory: &Path, name: &OsStr, max_file_bytes: u64) -> Look {
@@ -182,16 +187,35 @@ fn confirmed(look: &Look, directory: &Path, name: &OsStr, max_file_bytes: u64) -
     }
 }
 
-fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, DecodeError> {
+fn read(file: &Path, root: &Path, inner: &[PathBuf], index: &mut Index) -> Option<History> {
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(%error, "the saved index of a root cannot be read; its history begins anew");
+            return None;
+        }
+    };
+    let restored = restore(&bytes, root, inner, index);
+    restored
+        .inspect_err(
+            |error| tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew"),
+        )
+        .ok()
+}
+
+fn restore(bytes: &[u8], root: &Path, inner: &[PathBuf], index: &mut Index) -> Result<History, DecodeError> {
     let mut from = Decoder::new(bytes, Kind::Index)?;
     if from.path()? != root {
         return Err(DecodeError::Torn);
     }
-    let (id, tick) = (from.uuid()?, from.number()?);
-    let history = History { id, from: from.number()? };
+    let (last_owner, tick) = (from.uuid()?, from.number()?);
+    let mut history = History::anew(from.number()?);
     let (mut directories, mut graves) = (Vec::<(PathBuf, Vec<(Box<OsStr>, Entry)>)>::new(), Vec::new());
     from.rest(|from| {
         match from.tag()? {
+            OWNER => history.before.push((from.uuid()?, from.number()?)),
+            INNER => history.inner.push(beneath(root, &from.path()?)?),
             DIRECTORY => directories.push((beneath(root, &from.path()?)?, Vec::new())),
             FILE => {
                 let (_, files) = directories.last_mut().ok_or(DecodeError::Torn)?;
@@ -209,14 +233,11 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
         }
         Ok(())
     })?;
-    index.tick = index.tick.max(tick);
-    for (directory, files) in directories {
-        index.restore(directory, files);
-    }
+    history.before.push((last_owner, tick));
     graves.sort_by_key(|(_, _, died)| *died);
-    for (path, born, died) in graves {
-        index.graves.dig(path, born, died);
-    }
+    // What happens from now on comes after all that was saved.
+    index.tick = index.tick.max(tick) + 1;
+    index.restore(root, directories, graves, |path| !inner.iter().any(|inner| path.starts_with(inner)));
     Ok(history)
 }
 
@@ -233,45 +254,60 @@ fn file_of(directory: &Path, root: &Path) -> PathBuf {
     directory.join(format!("{}.index", &hash[..32]))
 }
 
-/// Takes possession of what is saved of a root and counts how often that was done; `None` if it is somebody else's.
-fn lock(directory: &Path, root: &Path) -> io::Result<Option<(File, u64)>> {
+fn create(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)?;
-    let path = file_of(directory, root).with_extension("lock");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if !try_lock(&file)? {
-        return Ok(None);
-    }
-    let mut number = String::new();
-    file.read_to_string(&mut number)?;
-    let run = number.trim().parse::<u64>().unwrap_or(0) + 1;
-    if run == 1 {
-        // It is the first time, or the number was lost: then nobody knows which clocks have been given out.
-        match fs::remove_file(file_of(directory, root)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    file.seek(SeekFrom::Start(0))?;
-    // As long each time, so that nothing is left of the number before.
-    file.write_all(format!("{run:020}\n").as_bytes())?;
-    file.sync_all()?;
-    Ok(Some((file, run)))
+    builder.create(directory)
 }
 
-/// Removes what was saved of roots that nobody has opened for long.
+/// Locks what is saved of a root, and says that it was used now; `None` if somebody else has it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        if !try_lock(&file)? {
+            return Ok(None);
+        }
+        // It may have been removed as an old one just before.
+        if stands_at(&file, path)? {
+            file.set_modified(SystemTime::now())?;
+            return Ok(Some(file));
+        }
+    }
+}
+
+#[cfg(unix)]
+fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let file = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (file.dev(), file.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn stands_at(_: &File, path: &Path) -> io::Result<bool> {
+    path.try_exists()
+}
+
+/// Removes what was saved of roots that nobody has opened for long. Others may do so at the same time.
 fn remove_old(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "lock") {
             continue;
         }
-        let file = File::open(&path)?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
         let age = SystemTime::now().duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age > KEPT && try_lock(&file)? {
+        if age > KEPT && try_lock(&file)? && stands_at(&file, &path)? {
+            // The lock last: who finds it has all or nothing.
             for extension in ["index", "new", "lock"] {
                 match fs::remove_file(path.with_extension(extension)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -308,38 +344,96 @@ mod tests {
     fn what_is_saved_is_found_again_by_the_next_owner_and_by_nobody_else_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-        let history = saved.load(Path::new(ROOT), &mut index);
+        let mut history = saved.load(Path::new(ROOT), &[], &mut index);
+        history.inner.push("/r/inner".into());
         let look = Look { inode: 1, size: 2, modified: -3, status_changed: 4, settled: true, ..Look::default() };
         for name in ["a", "d/b", "gone"] {
             index.insert(&Path::new(ROOT).join(name), look, true);
         }
         index.remove(Path::new("/r/gone"));
         saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
-        let other = owner(dir.path()).load(Path::new(ROOT), &mut Index::default());
-        assert_ne!(other.id, history.id, "it is in use");
+        let other = owner(dir.path()).load(Path::new(ROOT), &[], &mut Index::default());
+        assert_eq!(other.before, [], "it is in use");
         drop(saved);
 
         let (mut found, mut next) = (Index::default(), owner(dir.path()));
-        assert_eq!(next.load(Path::new(ROOT), &mut found), history);
+        let loaded = next.load(Path::new(ROOT), &[], &mut found);
+        assert_eq!((loaded.from, &loaded.before), (history.from, &vec![(history.id, index.tick)]));
+        assert_eq!(loaded.inner, [Path::new("/r/inner")]);
+        assert_ne!(loaded.id, history.id, "each owner counts by itself");
         assert_eq!(found.look(Path::new("/r/d/b")), Some(&look));
         assert_eq!(found.graves.died_since(0).collect::<Vec<_>>(), [Path::new("/r/gone")]);
-        assert!(found.tick > index.tick, "clocks that were given out later and not saved come before");
+        assert!(found.tick > index.tick, "what is found to have changed comes after the clocks that were given out");
+
+        let (mut found, mut next) = (Index::default(), {
+            drop(next);
+            owner(dir.path())
+        });
+        next.load(Path::new(ROOT), &["/r/d".into()], &mut found);
+        assert!(found.knows(Path::new("/r/a")) == Some(true) && !found.lists(Path::new("/r/d")));
+    }
+
+    #[test]
+    fn clocks_of_so_many_owners_are_known_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..=MOST_OWNERS + 2 {
+            let (mut index, mut saved) = (Index::default(), owner(dir.path()));
+            let history = saved.load(Path::new(ROOT), &[], &mut index);
+            saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
+            ids.push(history.id);
+        }
+        let last = owner(dir.path()).load(Path::new(ROOT), &[], &mut Index::default());
+        assert_eq!(last.before.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[ids.len() - MOST_OWNERS - 1..]);
     }
 
     #[test]
     fn any_damage_and_another_root_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-        let history = saved.load(Path::new(ROOT), &mut index);
+        let history = saved.load(Path::new(ROOT), &[], &mut index);
         index.insert(Path::new("/r/a"), Look { settled: true, ..Look::default() }, true);
         let bytes = encode(Path::new(ROOT), &history, &index, 100, |_| true);
-        assert_eq!(restore(&bytes, Path::new(ROOT), &mut Index::default()), Ok(history));
-        assert_eq!(restore(&bytes, Path::new("/s"), &mut Index::default()), Err(DecodeError::Torn));
+        let restored = |bytes: &[u8], root| restore(bytes, Path::new(root), &[], &mut Index::default());
+        assert!(restored(&bytes, ROOT).is_ok());
+        assert_eq!(restored(&bytes, "/s"), Err(DecodeError::Torn));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;
-            assert!(restore(&damaged, Path::new(ROOT), &mut Index::default()).is_err(), "byte {at}");
-            assert!(restore(&bytes[..at], Path::new(ROOT), &mut Index::default()).is_err(), "{at} bytes");
+            assert!(restored(&damaged, ROOT).is_err(), "byte {at}");
+            assert!(restored(&bytes[..at], ROOT).is_err(), "{at} bytes");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_has_been_removed_by_another_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let old = lock(&path).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(!stands_at(&old, &path).unwrap());
+        let _new = lock(&path).unwrap().unwrap();
+        assert!(!stands_at(&old, &path).unwrap() && lock(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn many_may_remove_what_is_old_and_take_it_at_the_same_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        for _ in 0..100 {
+            let old = OpenOptions::new().write(true).create(true).truncate(false).open(&path).unwrap();
+            old.set_modified(SystemTime::now() - 2 * KEPT).unwrap();
+            drop(old);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| remove_old(dir.path()).unwrap());
+                }
+                if let Some(taken) = lock(&path).unwrap() {
+                    assert!(stands_at(&taken, &path).unwrap());
+                    assert!(lock(&path).unwrap().is_none(), "two have it");
+                }
+            });
         }
     }
 
@@ -348,7 +442,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut saved = owner(dir.path());
         for root in ["/old", "/used"] {
-            let history = saved.load(Path::new(root), &mut Index::default());
+            let history = saved.load(Path::new(root), &[], &mut Index::default());
             saved.save(Path::new(root), &history, &Index::default().at(1), 100, |_| true);
         }
         let directory = dir.path().join("index");

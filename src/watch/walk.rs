@@ -88,11 +88,13 @@ impl Worker {
         if self.rules.covers(root, true) {
             self.recheck(root, Instant::now());
         } else {
-            self.index.forget_directory(root);
+            let is_left = |path: &Path| self.rules.root_of(path).is_none();
+            self.index.forget_directories(root, is_left);
+            self.index.graves.forget_below(root, is_left);
             for inner in
                 self.rules.roots().filter(|inner| inner.starts_with(root)).map(Path::to_path_buf).collect::<Vec<_>>()
             {
-                self.add_root(inner);
+                self.recheck(&inner, Instant::now());
             }
         }
     }

@@ -154,18 +154,8 @@ impl Worker {
         }
         for command in taken.commands {
             match command {
-                Command::AddRoot(root) => {
-                    let history = self.saved.load(&root, &mut self.index);
-                    self.histories.insert(root.clone(), history);
-                    self.starting.push(root.clone());
-                    self.add_root(root);
-                }
-                Command::RemoveRoot(root) => {
-                    self.save_root(&root);
-                    self.histories.remove(&root);
-                    self.saved.release(&root);
-                    self.remove_root(&root);
-                }
+                Command::AddRoot(root) => self.begin_root(root),
+                Command::RemoveRoot(root) => self.end_root(&root),
                 Command::RootReplaced(root) => {
                     self.forget(&root);
                     self.recheck(&root, now);
