@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::history::Graves;
+use super::{history::Graves, probe};
 
 /// The picture of the tree that the reports so far add up to.
 #[derive(Debug, Default)]
@@ -52,6 +52,8 @@ pub(super) struct Look {
     pub settled: bool,
     /// A symbolic link, which is a file of its own.
     pub is_link: bool,
+    /// When it was seen like this for the first time, in nanoseconds since the epoch.
+    pub seen: i64,
 }
 
 impl Look {
@@ -61,15 +63,31 @@ impl Look {
             return Some(*now == Self::default());
         }
         if self.content != 0 && now.content != 0 {
-            return Some(self.content == now.content && self.size == now.size);
+            let content = |look: &Self| (look.content, look.size, look.is_link);
+            return Some(content(self) == content(now));
         }
-        let fields =
-            |look: &Self| (look.is_link, look.device, look.inode, look.size, look.modified, look.status_changed);
-        match fields(self) == fields(now) {
+        match self.shows_the_same(now) {
             true if self.settled => Some(true),
             true => None,
             false => Some(false),
         }
+    }
+
+    /// This look, with what is known from the one before it: whoever looks twice sees that a file is at rest also where its
+    /// times are of another clock.
+    pub fn after(self, before: &Self) -> Self {
+        if !self.shows_the_same(before) {
+            return self;
+        }
+        let is_at_rest = self.seen.saturating_sub(before.seen) > probe::COARSE_TICK;
+        let content = if self.content == 0 && before.settled { before.content } else { self.content };
+        Self { content, settled: self.settled || before.settled || is_at_rest, seen: before.seen, ..self }
+    }
+
+    fn shows_the_same(&self, other: &Self) -> bool {
+        let fields =
+            |look: &Self| (look.is_link, look.device, look.inode, look.size, look.modified, look.status_changed);
+        fields(self) == fields(other)
     }
 
     /// Whether it may be the same file under another name, which a rename does not show otherwise.
@@ -123,16 +141,17 @@ impl Index {
                 }
                 return stays;
             };
-            let same = entry.look.is_same(&look).unwrap_or_else(|| {
+            let mut same = entry.look.is_same(&look);
+            if same != Some(true) && entry.look.content != 0 && look.content == 0 {
                 look = closer(&directory.join(&**name)).unwrap_or(look);
-                entry.look.is_same(&look).unwrap_or(false)
-            });
-            if !same {
-                entry.changed = next_tick();
-            } else if look.content == 0 {
-                look.content = entry.look.content;
+                same = entry.look.is_same(&look);
             }
-            entry.look = look;
+            match same {
+                Some(true) if look.content == 0 => look.content = entry.look.content,
+                Some(true) => {}
+                Some(false) | None => entry.changed = next_tick(),
+            }
+            entry.look = look.after(&entry.look);
             true
         });
         for (name, look) in new.into_iter().chain(here) {
@@ -181,7 +200,7 @@ impl Index {
                     self.tick += 1;
                     entry.changed = self.tick;
                 }
-                entry.look = look;
+                entry.look = look.after(&entry.look);
             }
             None => {
                 self.tick += 1;
@@ -306,16 +325,24 @@ impl Index {
         }
     }
 
-    /// Buries what was saved in directories that are not there any more.
-    pub fn drop_unlisted(&mut self, root: &Path) {
-        let unlisted = below(&self.directories, root)
-            .filter(|(_, known)| !known.complete && known.saved.is_some())
-            .map(|(path, _)| path.clone())
-            .collect::<Vec<_>>();
-        for path in unlisted {
-            if let Some(known) = self.directories.remove(&path) {
-                self.bury(&path, known.files);
-            }
+    /// The directories below a root that were saved and have not been found.
+    pub fn unlisted(&self, root: &Path) -> Vec<PathBuf> {
+        let all = below(&self.directories, root).filter(|(_, known)| !known.complete && known.saved.is_some());
+        all.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Removes what was saved in a directory, but not what lies in those below it.
+    pub fn remove_unlisted(&mut self, directory: &Path) {
+        if let Some(known) = self.directories.remove(directory) {
+            self.bury(directory, known.files);
+        }
+    }
+
+    /// Forgets a file without a grave: it may be there, but nobody is told of it any more.
+    pub fn forget_file(&mut self, file: &Path) {
+        let Some((parent, name)) = file.parent().zip(file.file_name()) else { return };
+        if let Some(directory) = self.directories.get_mut(parent) {
+            directory.files.remove(name);
         }
     }
 
@@ -424,9 +451,19 @@ mod tests {
             (hashed(5), Look { inode: 9, modified: 9, ..hashed(5) }, Some(true)),
             (hashed(5), Look { size: 9, ..hashed(5) }, Some(false)),
             (Look { settled: true, ..hashed(5) }, hashed(6), Some(false)),
+            (hashed(5), Look { is_link: true, ..hashed(5) }, Some(false)),
         ] {
             assert_eq!(before.is_same(&now), same, "{before:?} {now:?}");
         }
+    }
+
+    #[test]
+    fn a_file_that_looks_the_same_for_long_is_at_rest_whatever_its_times_say() {
+        let seen = |seen, number| Look { seen, ..look(number) };
+        assert!(!seen(probe::COARSE_TICK, 1).after(&seen(0, 1)).settled);
+        assert_eq!(seen(probe::COARSE_TICK, 1).after(&seen(0, 1)).seen, 0);
+        assert!(seen(probe::COARSE_TICK + 1, 1).after(&seen(0, 1)).settled);
+        assert!(!seen(probe::COARSE_TICK + 1, 2).after(&seen(0, 1)).settled);
     }
 
     #[test]
@@ -450,7 +487,8 @@ mod tests {
             let (number, content) = if path.ends_with("unsure same") { (4, 7) } else { (5, 8) };
             Some(Look { content, ..look(number) })
         });
-        index.drop_unlisted(Path::new("/r"));
+        assert_eq!(index.unlisted(Path::new("/r")), [Path::new("/r/dir")]);
+        index.remove_unlisted(Path::new("/r/dir"));
         let changed = |name: &str| index.entry(&Path::new("/r").join(name)).unwrap().changed > 10;
         assert!(!changed("same") && !changed("unsure same"));
         assert!(changed("other") && changed("unsure other") && changed("new"));

@@ -145,9 +145,9 @@ fn encode(
         for (name, entry) in files {
             to.tag(FILE);
             to.name(name);
-            let Look { device, inode, size, modified, status_changed, content, settled, is_link } =
+            let Look { device, inode, size, modified, status_changed, content, settled, is_link, seen } =
                 confirmed(&entry.look, directory, name, max_file_bytes);
-            for number in [device, inode, size, modified as u64, status_changed as u64, content] {
+            for number in [device, inode, size, modified as u64, status_changed as u64, content, seen as u64] {
                 to.number(number);
             }
             to.tag(settled.into());
@@ -223,9 +223,9 @@ fn restore(bytes: &[u8], root: &Path, inner: &[PathBuf], index: &mut Index) -> R
                 let mut number = || from.number();
                 let (device, inode, size) = (number()?, number()?, number()?);
                 let (modified, status_changed) = (number()? as i64, number()? as i64);
-                let content = number()?;
+                let (content, seen) = (number()?, number()? as i64);
                 let (settled, is_link) = (from.tag()? != 0, from.tag()? != 0);
-                let look = Look { device, inode, size, modified, status_changed, content, settled, is_link };
+                let look = Look { device, inode, size, modified, status_changed, content, settled, is_link, seen };
                 files.push((name, Entry { look, born: from.number()?, changed: from.number()? }));
             }
             GRAVE => graves.push((beneath(root, &from.path()?)?, from.number()?, from.number()?)),

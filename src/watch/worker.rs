@@ -196,7 +196,7 @@ impl Worker {
 
     pub(super) fn finish_walk(&mut self) {
         for root in mem::take(&mut self.starting) {
-            self.index.drop_unlisted(&root);
+            self.forget_unlisted(&root);
         }
         if mem::take(&mut self.hole) {
             (self.sink)(FileEventBatch { rescan: true, ..FileEventBatch::default() });
@@ -289,8 +289,11 @@ impl Worker {
     }
 
     fn settle(&mut self, change: FileChange) -> Option<Told> {
-        // Its root may have gone since.
-        self.rules.root_of(&change.path)?;
+        // Its root may have gone since, or the rules have changed.
+        if !self.covers(&change.path, false) {
+            self.index.forget_file(&change.path);
+            return None;
+        }
         self.hear_of_own(&change.path);
         if let Some(from) = &change.from {
             self.hear_of_own(from);
