@@ -336,6 +336,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const ROOT: &str = "/r";
@@ -375,16 +377,12 @@ mod tests {
 
     #[test]
     fn clocks_of_so_many_owners_are_known_and_no_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut ids = Vec::new();
-        for _ in 0..=MOST_OWNERS + 2 {
-            let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-            let history = saved.load(Path::new(ROOT), &[], &mut index);
-            saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
-            ids.push(history.id);
-        }
-        let last = owner(dir.path()).load(Path::new(ROOT), &[], &mut Index::default());
-        assert_eq!(last.before.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[ids.len() - MOST_OWNERS - 1..]);
+        let before: Vec<_> =
+            (0..2 * MOST_OWNERS as u64).map(|number| (Uuid::from_u128(number.into()), number)).collect();
+        let history = History { before: before.clone(), ..History::anew(1) };
+        let bytes = encode(Path::new(ROOT), &history, &Index::default(), 100, |_| true);
+        let last = restore(&bytes, Path::new(ROOT), &[], &mut Index::default()).unwrap();
+        assert_eq!(last.before, [&before[MOST_OWNERS..], &[(history.id, 0)]].concat());
     }
 
     #[test]
