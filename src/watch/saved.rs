@@ -266,15 +266,31 @@ fn create(directory: &Path) -> io::Result<()> {
 fn lock(path: &Path) -> io::Result<Option<File>> {
     loop {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        if !try_lock(&file)? {
-            return Ok(None);
-        }
-        // It may have been removed as an old one just before.
-        if stands_at(&file, path)? {
-            file.set_modified(SystemTime::now())?;
-            return Ok(Some(file));
+        match take(&file, path)? {
+            Hold::Ours => {
+                file.set_modified(SystemTime::now())?;
+                return Ok(Some(file));
+            }
+            Hold::Others => return Ok(None),
+            Hold::Gone => {}
         }
     }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Hold {
+    Ours,
+    Others,
+    /// Somebody has removed the file as an old one after it was opened.
+    Gone,
+}
+
+fn take(file: &File, path: &Path) -> io::Result<Hold> {
+    Ok(match try_lock(file)? {
+        true if stands_at(file, path)? => Hold::Ours,
+        true => Hold::Gone,
+        false => Hold::Others,
+    })
 }
 
 #[cfg(unix)]
@@ -306,7 +322,7 @@ fn remove_old(directory: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         let age = SystemTime::now().duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age > KEPT && try_lock(&file)? && stands_at(&file, &path)? {
+        if age > KEPT && take(&file, &path)? == Hold::Ours {
             // The lock last: who finds it has all or nothing.
             for extension in ["index", "new", "lock"] {
                 match fs::remove_file(path.with_extension(extension)) {
@@ -405,34 +421,15 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_lock_that_has_been_removed_by_another_is_no_lock() {
+    fn the_lock_of_a_file_that_has_been_removed_meanwhile_is_no_lock() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.lock");
-        let old = lock(&path).unwrap().unwrap();
+        let opened = File::create(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert!(!stands_at(&old, &path).unwrap());
+        assert_eq!(take(&opened, &path).unwrap(), Hold::Gone);
         let _new = lock(&path).unwrap().unwrap();
-        assert!(!stands_at(&old, &path).unwrap() && lock(&path).unwrap().is_none());
-    }
-
-    #[test]
-    fn many_may_remove_what_is_old_and_take_it_at_the_same_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.lock");
-        for _ in 0..100 {
-            let old = OpenOptions::new().write(true).create(true).truncate(false).open(&path).unwrap();
-            old.set_modified(SystemTime::now() - 2 * KEPT).unwrap();
-            drop(old);
-            std::thread::scope(|scope| {
-                for _ in 0..2 {
-                    scope.spawn(|| remove_old(dir.path()).unwrap());
-                }
-                if let Some(taken) = lock(&path).unwrap() {
-                    assert!(stands_at(&taken, &path).unwrap());
-                    assert!(lock(&path).unwrap().is_none(), "two have it");
-                }
-            });
-        }
+        assert_eq!(take(&opened, &path).unwrap(), Hold::Gone, "another stands there");
+        assert_eq!(take(&File::open(&path).unwrap(), &path).unwrap(), Hold::Others);
     }
 
     #[test]
