@@ -61,7 +61,7 @@ impl Worker {
         if self.histories.contains_key(&root) {
             return;
         }
-        let history = self.saved.load(&root, &self.inner_roots(&root), &mut self.index);
+        let history = self.saved.load(&root, &self.inner_roots(&root), &mut self.index, self.max_file_bytes);
         self.histories.insert(root.clone(), history);
         self.starting.push(root.clone());
         self.add_root(root);

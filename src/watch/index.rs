@@ -290,12 +290,14 @@ impl Index {
 
     /// Takes in what was saved of a root: the files of its directories, and those that had gone. Where subscribers have been
     /// told by now what `is_in` it, that stays, and counts as changed at this moment where it is not what was saved.
+    /// `closer` is as for [`Self::list`].
     pub fn restore(
         &mut self,
         root: &Path,
         directories: Vec<(PathBuf, Vec<(Box<OsStr>, Entry)>)>,
         graves: Vec<(PathBuf, u64, u64)>,
         is_in: impl Fn(&Path) -> bool,
+        closer: impl Fn(&Path) -> Option<Look>,
     ) {
         self.graves.forget_below(root, &is_in);
         for (path, born, died) in graves.into_iter().filter(|(path, ..)| is_in(path)) {
@@ -304,10 +306,15 @@ impl Index {
         let told = below(&self.directories, root).filter(|(path, known)| known.complete && is_in(path));
         let mut saved: BTreeMap<_, _> = told.map(|(path, _)| (path.clone(), Vec::new())).collect();
         saved.extend(directories.into_iter().filter(|(path, _)| is_in(path)));
-        saved.into_iter().for_each(|(path, files)| self.restore_directory(path, files));
+        saved.into_iter().for_each(|(path, files)| self.restore_directory(path, files, &closer));
     }
 
-    fn restore_directory(&mut self, path: PathBuf, files: Vec<(Box<OsStr>, Entry)>) {
+    fn restore_directory(
+        &mut self,
+        path: PathBuf,
+        files: Vec<(Box<OsStr>, Entry)>,
+        closer: impl Fn(&Path) -> Option<Look>,
+    ) {
         let is_told = self.nearest(&path).is_some_and(|known| known.complete);
         if is_told && !self.lists(&path) {
             return self.bury(&path, files);
@@ -317,9 +324,11 @@ impl Index {
         let before = mem::replace(&mut known.files, files.into_iter().collect());
         if is_told {
             known.complete = false;
-            let here = before.into_iter().map(|(name, entry)| (name.into(), entry.look)).collect();
-            // What nobody was told of is not looked at.
-            self.list(&path, here, |_| None);
+            let here = before.iter().map(|(name, entry)| (name.to_os_string(), entry.look)).collect();
+            // Of what nobody was told yet nothing is taken in.
+            let told = |file: &Path| before.get(file.file_name()?).map(|entry| entry.look);
+            let as_told = |file: &Path, now: &Look| told(file).is_some_and(|told| told.is_same(now) == Some(true));
+            self.list(&path, here, |file| closer(file).filter(|now| as_told(file, now)));
         } else {
             known.files.extend(before.into_iter().filter(|(_, entry)| entry.changed > since));
         }
@@ -480,7 +489,7 @@ mod tests {
         ];
         let saved = saved.map(|(file, entry)| (name(file), entry)).into();
         let directories = vec![("/r".into(), saved), ("/r/dir".into(), vec![(name("x"), entry(6, true))])];
-        index.restore(Path::new("/r"), directories, Vec::new(), |_| true);
+        index.restore(Path::new("/r"), directories, Vec::new(), |_| true, |_| None);
         let here = [("same", 1), ("other", 20), ("unsure same", 4), ("unsure other", 5), ("new", 8)];
         let here = here.map(|(name, number)| (name.into(), Look { settled: true, ..look(number) }));
         index.list(Path::new("/r"), here.into(), |path| {
@@ -498,26 +507,34 @@ mod tests {
     #[test]
     fn what_was_told_by_now_is_compared_with_what_was_saved_and_stays() {
         let mut index = Index::default();
-        list(&mut index, "/r", &["same", "other", "new"]);
+        list(&mut index, "/r", &["same", "other", "new", "unsure", "written since"]);
         list(&mut index, "/r/inner", &["x"]);
         index.announce(Path::new("/r/later"));
+        for file in ["unsure", "written since"] {
+            index.insert(&Path::new("/r").join(file), Look { settled: true, ..look(1) }, false);
+        }
         index.graves.dig("/r/told".into(), 0, 1);
         index.tick = 100;
         let name = |name: &str| OsString::from(name).into_boxed_os_str();
         let entry = |number| Entry { look: Look { settled: true, ..look(number) }, born: 7, changed: 50 };
+        let unsure = Entry { look: Look { content: 5, ..look(1) }, ..entry(1) };
         let saved = ["same", "other", "gone"].map(|file| (name(file), entry(if file == "other" { 2 } else { 1 })));
+        let saved = saved.into_iter().chain(["unsure", "written since"].map(|file| (name(file), unsure)));
         let directories = vec![
-            ("/r".into(), saved.into()),
+            ("/r".into(), saved.collect()),
             ("/r/never".into(), vec![(name("y"), entry(1))]),
             ("/r/inner".into(), vec![(name("z"), entry(1))]),
             ("/r/later".into(), vec![(name("v"), entry(1))]),
         ];
         let is_in = |path: &Path| !path.starts_with("/r/inner");
-        index.restore(Path::new("/r"), directories, vec![("/r/w".into(), 1, 40)], is_in);
+        let closer = |path: &Path| Some(Look { content: 5, ..look(if path.ends_with("unsure") { 1 } else { 2 }) });
+        index.restore(Path::new("/r"), directories, vec![("/r/w".into(), 1, 40)], is_in, closer);
 
         let entry =
             |name: &str| index.entry(&Path::new("/r").join(name)).map(|entry| (entry.born, entry.changed > 100));
-        assert_eq!(entry("same"), Some((7, false)));
+        assert_eq!((entry("same"), entry("unsure")), (Some((7, false)), Some((7, false))));
+        assert_eq!(entry("written since"), Some((7, true)));
+        assert_eq!(index.look(Path::new("/r/written since")).unwrap().size, 1, "as it was told");
         assert_eq!(entry("other"), Some((7, true)));
         assert!(entry("new").is_some_and(|(born, is_changed)| born > 100 && is_changed));
         assert_eq!(entry("inner/x"), Some((0, false)), "of another root");

@@ -44,9 +44,9 @@ impl Saved {
 
     /// Takes over what was saved of a root, but not of the roots inside it. What is missing, damaged or somebody else's is
     /// no error: the history begins anew, and clients are told so.
-    pub fn load(&mut self, root: &Path, inner: &[PathBuf], index: &mut Index) -> History {
+    pub fn load(&mut self, root: &Path, inner: &[PathBuf], index: &mut Index, max_file_bytes: u64) -> History {
         let restored = match self.own(root) {
-            Some(file) => read(&file, root, inner, index),
+            Some(file) => read(&file, root, inner, index, max_file_bytes),
             None => None,
         };
         restored.unwrap_or_else(|| {
@@ -187,7 +187,7 @@ fn confirmed(look: &Look, directory: &Path, name: &OsStr, max_file_bytes: u64) -
     }
 }
 
-fn read(file: &Path, root: &Path, inner: &[PathBuf], index: &mut Index) -> Option<History> {
+fn read(file: &Path, root: &Path, inner: &[PathBuf], index: &mut Index, max_file_bytes: u64) -> Option<History> {
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -196,7 +196,7 @@ fn read(file: &Path, root: &Path, inner: &[PathBuf], index: &mut Index) -> Optio
             return None;
         }
     };
-    let restored = restore(&bytes, root, inner, index);
+    let restored = restore(&bytes, root, inner, index, max_file_bytes);
     restored
         .inspect_err(
             |error| tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew"),
@@ -204,7 +204,13 @@ fn read(file: &Path, root: &Path, inner: &[PathBuf], index: &mut Index) -> Optio
         .ok()
 }
 
-fn restore(bytes: &[u8], root: &Path, inner: &[PathBuf], index: &mut Index) -> Result<History, DecodeError> {
+fn restore(
+    bytes: &[u8],
+    root: &Path,
+    inner: &[PathBuf],
+    index: &mut Index,
+    max_file_bytes: u64,
+) -> Result<History, DecodeError> {
     let mut from = Decoder::new(bytes, Kind::Index)?;
     if from.path()? != root {
         return Err(DecodeError::Torn);
@@ -237,7 +243,8 @@ fn restore(bytes: &[u8], root: &Path, inner: &[PathBuf], index: &mut Index) -> R
     graves.sort_by_key(|(_, _, died)| *died);
     // What happens from now on comes after all that was saved.
     index.tick = index.tick.max(tick) + 1;
-    index.restore(root, directories, graves, |path| !inner.iter().any(|inner| path.starts_with(inner)));
+    let is_in = |path: &Path| !inner.iter().any(|inner| path.starts_with(inner));
+    index.restore(root, directories, graves, is_in, |path| probe::look(path, max_file_bytes).1);
     Ok(history)
 }
 
@@ -362,7 +369,7 @@ mod tests {
     fn what_is_saved_is_found_again_by_the_next_owner_and_by_nobody_else_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-        let mut history = saved.load(Path::new(ROOT), &[], &mut index);
+        let mut history = saved.load(Path::new(ROOT), &[], &mut index, 100);
         history.inner.push("/r/inner".into());
         let look = Look { inode: 1, size: 2, modified: -3, status_changed: 4, settled: true, ..Look::default() };
         for name in ["a", "d/b", "gone"] {
@@ -370,12 +377,12 @@ mod tests {
         }
         index.remove(Path::new("/r/gone"));
         saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
-        let other = owner(dir.path()).load(Path::new(ROOT), &[], &mut Index::default());
+        let other = owner(dir.path()).load(Path::new(ROOT), &[], &mut Index::default(), 100);
         assert_eq!(other.before, [], "it is in use");
         drop(saved);
 
         let (mut found, mut next) = (Index::default(), owner(dir.path()));
-        let loaded = next.load(Path::new(ROOT), &[], &mut found);
+        let loaded = next.load(Path::new(ROOT), &[], &mut found, 100);
         assert_eq!((loaded.from, &loaded.before), (history.from, &vec![(history.id, index.tick)]));
         assert_eq!(loaded.inner, [Path::new("/r/inner")]);
         assert_ne!(loaded.id, history.id, "each owner counts by itself");
@@ -387,7 +394,7 @@ mod tests {
             drop(next);
             owner(dir.path())
         });
-        next.load(Path::new(ROOT), &["/r/d".into()], &mut found);
+        next.load(Path::new(ROOT), &["/r/d".into()], &mut found, 100);
         assert!(found.knows(Path::new("/r/a")) == Some(true) && !found.lists(Path::new("/r/d")));
     }
 
@@ -397,7 +404,7 @@ mod tests {
             (0..2 * MOST_OWNERS as u64).map(|number| (Uuid::from_u128(number.into()), number)).collect();
         let history = History { before: before.clone(), ..History::anew(1) };
         let bytes = encode(Path::new(ROOT), &history, &Index::default(), 100, |_| true);
-        let last = restore(&bytes, Path::new(ROOT), &[], &mut Index::default()).unwrap();
+        let last = restore(&bytes, Path::new(ROOT), &[], &mut Index::default(), 100).unwrap();
         assert_eq!(last.before, [&before[MOST_OWNERS..], &[(history.id, 0)]].concat());
     }
 
@@ -405,10 +412,10 @@ mod tests {
     fn any_damage_and_another_root_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-        let history = saved.load(Path::new(ROOT), &[], &mut index);
+        let history = saved.load(Path::new(ROOT), &[], &mut index, 100);
         index.insert(Path::new("/r/a"), Look { settled: true, ..Look::default() }, true);
         let bytes = encode(Path::new(ROOT), &history, &index, 100, |_| true);
-        let restored = |bytes: &[u8], root| restore(bytes, Path::new(root), &[], &mut Index::default());
+        let restored = |bytes: &[u8], root| restore(bytes, Path::new(root), &[], &mut Index::default(), 100);
         assert!(restored(&bytes, ROOT).is_ok());
         assert_eq!(restored(&bytes, "/s"), Err(DecodeError::Torn));
         for at in 0..bytes.len() {
@@ -437,7 +444,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut saved = owner(dir.path());
         for root in ["/old", "/used"] {
-            let history = saved.load(Path::new(root), &[], &mut Index::default());
+            let history = saved.load(Path::new(root), &[], &mut Index::default(), 100);
             saved.save(Path::new(root), &history, &Index::default().at(1), 100, |_| true);
         }
         let directory = dir.path().join("index");
