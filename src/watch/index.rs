@@ -350,14 +350,14 @@ impl Index {
     /// Forgets a file without a grave: it may be there, but nobody is told of it any more.
     pub fn forget_file(&mut self, file: &Path) {
         let Some((parent, name)) = file.parent().zip(file.file_name()) else { return };
-        if let Some(directory) = self.directories.get_mut(parent) {
-            directory.files.remove(name);
-        }
+        let removed = self.directories.get_mut(parent).and_then(|directory| directory.files.remove(name));
+        self.tick += u64::from(removed.is_some());
     }
 
     /// Forgets the directories below this one, and itself, that are `meant`: nobody is told of them any more, or asks.
     pub fn forget_directories(&mut self, directory: &Path, meant: impl Fn(&Path) -> bool) {
         let paths: Vec<_> = self.directories_below(directory).into_iter().filter(|path| meant(path)).collect();
+        self.tick += u64::from(!paths.is_empty());
         paths.iter().for_each(|path| drop(self.directories.remove(path)));
     }
 
