@@ -219,8 +219,8 @@ impl Worker {
 
     fn compare(&mut self, directory: &Path, why: Why, at: Instant, listing: Listing) {
         let Listing { files, directories } = listing;
-        let first =
-            why == Why::Start || (matches!(why, Why::Recheck | Why::Poll) && self.index.awaits_listing(directory));
+        // A new root may lie where there was one before, which left out other files.
+        let first = matches!(why, Why::Start | Why::Recheck | Why::Poll) && self.index.awaits_listing(directory);
         match why {
             _ if first => {
                 let max_file_bytes = self.max_file_bytes;

@@ -99,6 +99,19 @@ fn what_was_another_roots_own_is_not_known_to_the_one_around_it() {
 }
 
 #[test]
+fn a_root_inside_another_has_the_files_that_the_outer_one_left_out() {
+    let scene = Scene::new(&[""], |root| {
+        for (name, content) in [(".gitignore", "*.log\n"), ("a.log", ""), ("sub/a.log", ""), ("sub/b", "")] {
+            fs::write(root.join(name), content).unwrap();
+        }
+    });
+    scene.add("sub");
+    assert_eq!(scene.since("nobody's"), ["fresh", "created .gitignore", "created sub/a.log", "created sub/b"]);
+    scene.remove("sub");
+    assert_eq!(scene.since("nobody's"), ["fresh", "created .gitignore", "created sub/b"]);
+}
+
+#[test]
 fn a_root_that_is_added_twice_keeps_its_history() {
     let scene = Scene::new(&[""], |_| {});
     let clock = scene.clock();
