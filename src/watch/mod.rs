@@ -21,8 +21,10 @@ mod index;
 mod inotify;
 mod intake;
 mod listing;
+mod look;
 #[cfg(not(target_os = "linux"))]
 mod notify;
+mod owner;
 mod probe;
 mod report;
 mod rules;

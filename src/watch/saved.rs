@@ -6,21 +6,19 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::{
     history::History,
-    index::{Entry, Index, Look},
+    index::{Entry, Index, Look, SavedFiles},
+    owner::{create, lock, remove_old},
     probe,
 };
-use crate::{
-    encoding::{DecodeError, Decoder, Encoder, Kind},
-    engine::try_lock,
-};
+use crate::encoding::{DecodeError, Decoder, Encoder, Kind};
 
 /// Where indices are kept, and which of them are ours.
 pub(super) struct Saved {
@@ -30,10 +28,7 @@ pub(super) struct Saved {
     next: Option<Instant>,
 }
 
-/// Since a root was opened last.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// A crash loses no more than what happened in this time: a later start tells it once more.
+/// After a crash clocks are not known that are younger than the last time.
 const EVERY: Duration = Duration::from_secs(60);
 
 impl Saved {
@@ -217,7 +212,7 @@ fn restore(
     }
     let (last_owner, tick) = (from.uuid()?, from.number()?);
     let mut history = History::anew(from.number()?);
-    let (mut directories, mut graves) = (Vec::<(PathBuf, Vec<(Box<OsStr>, Entry)>)>::new(), Vec::new());
+    let (mut directories, mut graves) = (Vec::<(PathBuf, SavedFiles)>::new(), Vec::new());
     from.rest(|from| {
         match from.tag()? {
             OWNER => history.before.push((from.uuid()?, from.number()?)),
@@ -259,87 +254,6 @@ fn beneath(root: &Path, below: &Path) -> Result<PathBuf, DecodeError> {
 fn file_of(directory: &Path, root: &Path) -> PathBuf {
     let hash = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
     directory.join(format!("{}.index", &hash[..32]))
-}
-
-fn create(directory: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
-}
-
-/// Locks what is saved of a root, and says that it was used now; `None` if somebody else has it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
-    loop {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        match take(&file, path)? {
-            Hold::Ours => {
-                file.set_modified(SystemTime::now())?;
-                return Ok(Some(file));
-            }
-            Hold::Others => return Ok(None),
-            Hold::Gone => {}
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Hold {
-    Ours,
-    Others,
-    /// Somebody has removed the file as an old one after it was opened.
-    Gone,
-}
-
-fn take(file: &File, path: &Path) -> io::Result<Hold> {
-    Ok(match try_lock(file)? {
-        true if stands_at(file, path)? => Hold::Ours,
-        true => Hold::Gone,
-        false => Hold::Others,
-    })
-}
-
-#[cfg(unix)]
-fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let file = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (file.dev(), file.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(not(unix))]
-fn stands_at(_: &File, path: &Path) -> io::Result<bool> {
-    path.try_exists()
-}
-
-/// Removes what was saved of roots that nobody has opened for long. Others may do so at the same time.
-fn remove_old(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "lock") {
-            continue;
-        }
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let age = SystemTime::now().duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age > KEPT && take(&file, &path)? == Hold::Ours {
-            // The lock last: who finds it has all or nothing.
-            for extension in ["index", "new", "lock"] {
-                match fs::remove_file(path.with_extension(extension)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -424,38 +338,6 @@ mod tests {
             assert!(restored(&damaged, ROOT).is_err(), "byte {at}");
             assert!(restored(&bytes[..at], ROOT).is_err(), "{at} bytes");
         }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_lock_of_a_file_that_has_been_removed_meanwhile_is_no_lock() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.lock");
-        let opened = File::create(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        assert_eq!(take(&opened, &path).unwrap(), Hold::Gone);
-        let _new = lock(&path).unwrap().unwrap();
-        assert_eq!(take(&opened, &path).unwrap(), Hold::Gone, "another stands there");
-        assert_eq!(take(&File::open(&path).unwrap(), &path).unwrap(), Hold::Others);
-    }
-
-    #[test]
-    fn what_nobody_has_opened_for_long_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut saved = owner(dir.path());
-        for root in ["/old", "/used"] {
-            let history = saved.load(Path::new(root), &[], &mut Index::default(), 100);
-            saved.save(Path::new(root), &history, &Index::default().at(1), 100, |_| true);
-        }
-        let directory = dir.path().join("index");
-        let lock = file_of(&directory, Path::new("/old")).with_extension("lock");
-        File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - 2 * KEPT).unwrap();
-        remove_old(&directory).unwrap();
-        assert!(lock.exists(), "it is in use");
-        drop(saved);
-        remove_old(&directory).unwrap();
-        assert!(!lock.exists() && !file_of(&directory, Path::new("/old")).exists());
-        assert!(file_of(&directory, Path::new("/used")).exists());
     }
 
     fn owner(state_dir: &Path) -> Saved {
