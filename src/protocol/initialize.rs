@@ -90,7 +90,7 @@ pub struct WatchOptions {
     /// How often the poll backend looks, in milliseconds.
     #[schemars(extend("default" = 2000))]
     pub poll_interval_ms: Option<Bounded<10, 3_600_000>>,
-    /// How many events of the system may wait; more are dropped and end in a `rescan`.
+    /// How many events of the system may wait; more are dropped, and everything is compared.
     #[schemars(extend("default" = 4096))]
     pub capacity: Option<Bounded<16, 16_777_216>>,
     /// What is not watched: lines as in a `.gitignore` file at each root.

@@ -92,7 +92,8 @@ impl Watcher {
 
     /// Watches all below this directory, whose path must be absolute and free of symbolic links; roots may be nested.
     ///
-    /// Returns at once. What cannot be watched is told by [`WatchStatus::reason`] and a batch with `rescan`.
+    /// Returns at once. What cannot be watched is polled; what cannot even be listed is told by [`WatchStatus::reason`] and a
+    /// batch with `rescan`. One that is a root already stays as it is.
     pub fn add_root(&self, real_path: &Path) {
         // Under the lock, so that whoever asks next is not told of the state before.
         let mut status = self.shared.status();
@@ -208,7 +209,7 @@ pub struct WatchConfig {
     pub backend: Backend,
     /// Pause between two looks of [`Backend::Poll`].
     pub poll_interval: Duration,
-    /// Raw events that may wait; more than that are dropped, counted and lead to a batch with `rescan`.
+    /// Raw events that may wait; more than that are dropped and counted, and everything is compared.
     pub capacity: usize,
     /// What is not watched: lines as in a `.gitignore` file in each root. They go before `.gitignore` files.
     pub ignore: Vec<String>,
