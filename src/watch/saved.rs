@@ -9,6 +9,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -23,9 +24,17 @@ use crate::encoding::{DecodeError, Decoder, Encoder, Kind};
 /// Where indices are kept, and which of them are ours.
 pub(super) struct Saved {
     directory: Option<PathBuf>,
-    /// By root: the lock, and the tick at which the index was saved last.
-    owned: BTreeMap<PathBuf, (File, u64)>,
+    /// By root.
+    owned: BTreeMap<PathBuf, Owned>,
     next: Option<Instant>,
+}
+
+struct Owned {
+    _lock: File,
+    /// The tick at which it was saved last.
+    saved: u64,
+    /// Syncing takes its time, which the watcher's thread does not have; says whether it was written.
+    writing: Option<JoinHandle<bool>>,
 }
 
 /// After a crash clocks are not known that are younger than the last time.
@@ -69,7 +78,7 @@ impl Saved {
             self.next = Some(Instant::now() + EVERY);
             remove_old(directory).unwrap_or_else(|error| tracing::warn!(%error, "old indices could not be removed"));
         }
-        self.owned.insert(root.to_path_buf(), (lock, 0));
+        self.owned.insert(root.to_path_buf(), Owned { _lock: lock, saved: 0, writing: None });
         Some(file)
     }
 
@@ -93,7 +102,7 @@ impl Saved {
         is_due
     }
 
-    /// Saves what is known of a root, unless it was saved before and nothing has changed.
+    /// Saves what is known of a root, unless it was saved before and nothing has changed; it is written in the background.
     pub fn save(
         &mut self,
         root: &Path,
@@ -103,12 +112,42 @@ impl Saved {
         is_in: impl Fn(&Path) -> bool,
     ) {
         let Some(directory) = &self.directory else { return };
-        let Some((_, saved)) = self.owned.get_mut(root).filter(|(_, saved)| *saved != index.tick) else { return };
-        let bytes = encode(root, history, index, max_file_bytes, is_in);
-        match write(&file_of(directory, root), &bytes) {
-            Ok(()) => *saved = index.tick,
-            Err(error) => tracing::warn!(%error, "the index of a root could not be saved"),
+        let Some(owned) = self.owned.get_mut(root) else { return };
+        owned.wait();
+        if owned.saved == index.tick {
+            return;
         }
+        owned.saved = index.tick;
+        let (file, bytes) = (file_of(directory, root), encode(root, history, index, max_file_bytes, is_in));
+        let write = move || match write(&file, &bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the index of a root could not be saved");
+                false
+            }
+        };
+        match thread::Builder::new().name("ploke-save".into()).spawn(write) {
+            Ok(thread) => owned.writing = Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "the index of a root could not be saved");
+                owned.saved = 0;
+            }
+        }
+    }
+}
+
+impl Owned {
+    fn wait(&mut self) {
+        if self.writing.take().is_some_and(|thread| !thread.join().unwrap_or(false)) {
+            self.saved = 0;
+        }
+    }
+}
+
+impl Drop for Owned {
+    /// It is given free when it has been written.
+    fn drop(&mut self) {
+        self.wait();
     }
 }
 
@@ -338,6 +377,22 @@ mod tests {
             assert!(restored(&damaged, ROOT).is_err(), "byte {at}");
             assert!(restored(&bytes[..at], ROOT).is_err(), "{at} bytes");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_the_next_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut index, mut saved) = (Index::default(), owner(dir.path()));
+        let history = saved.load(Path::new(ROOT), &[], &mut index, 100);
+        let file = file_of(&dir.path().join("index"), Path::new(ROOT));
+        fs::create_dir(file.with_extension("new")).unwrap();
+        saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
+        saved.owned.values_mut().for_each(Owned::wait);
+        fs::remove_dir(file.with_extension("new")).unwrap();
+        assert!(!file.exists());
+        saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
+        drop(saved);
+        assert!(file.exists());
     }
 
     fn owner(state_dir: &Path) -> Saved {
