@@ -18,7 +18,7 @@ const LIVES: &str = "PLOKE_IO_TEST_LIVES";
 
 #[test]
 fn over_crashes_and_restarts_the_changes_since_the_last_clock_add_up_to_the_disk() {
-    let lives = std::env::var(LIVES).map_or(40, |text| text.parse().unwrap());
+    let lives = std::env::var(LIVES).map_or(120, |text| text.parse().unwrap());
     let mut story = Story::new(0x1157);
     for _ in 0..lives {
         story.live();
