@@ -49,10 +49,7 @@ impl Saved {
     /// Takes over what was saved of a root, but not of the roots inside it. What is missing, damaged or somebody else's is
     /// no error: the history begins anew, and clients are told so.
     pub fn load(&mut self, root: &Path, inner: &[PathBuf], index: &mut Index, max_file_bytes: u64) -> History {
-        let restored = match self.own(root) {
-            Some(file) => read(&file, root, inner, index, max_file_bytes),
-            None => None,
-        };
+        let restored = self.own(root).and_then(|file| read(&file, root, inner, index, max_file_bytes));
         restored.unwrap_or_else(|| {
             index.tick += 1;
             History::anew(index.tick)
