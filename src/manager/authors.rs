@@ -248,6 +248,7 @@ fn read_notes(path: &Path, pid: u32, known: Option<Notes>) -> io::Result<Option<
     Ok(Some(notes))
 }
 
+/// Others may do so at the same time.
 fn remove_old(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -255,7 +256,10 @@ fn remove_old(directory: &Path) -> io::Result<()> {
         let changed = file.metadata()?.modified()?;
         let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > KEPT_AFTER_END);
         if is_old && try_lock(&file)? {
-            fs::remove_file(&path)?;
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(())
@@ -364,5 +368,23 @@ mod tests {
         let _b = Authors::open(dir.path(), "b").unwrap();
         let left = fs::read_dir(dir.path().join("authors")).unwrap().count();
         assert_eq!(left, 2, "the short one, which is not old, and that of b");
+    }
+
+    #[test]
+    fn many_may_start_at_the_same_time_and_remove_what_nobody_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            for number in 0..50 {
+                let old = dir.path().join(format!("authors/{number}-old"));
+                fs::create_dir_all(old.parent().unwrap()).unwrap();
+                let old = File::create(old).unwrap();
+                old.set_modified(SystemTime::now() - 2 * KEPT_AFTER_END).unwrap();
+            }
+            std::thread::scope(|scope| {
+                let starting: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| Authors::open(dir.path(), "a").map(drop))).collect();
+                starting.into_iter().for_each(|start| start.join().unwrap().unwrap());
+            });
+        }
     }
 }

@@ -23,6 +23,6 @@ pub struct ChangesResult {
     pub changes: Vec<FileChange>,
     /// The moment up to which these are all; to be given back as it is.
     pub clock: String,
-    /// The clock was unknown or too old for some of the roots: all of their files are told, as `created`, without hashes.
+    /// The clock was unknown or too old for one of the roots: all files of all roots are told, as `created`, without hashes.
     pub fresh_instance: bool,
 }

@@ -1,17 +1,17 @@
 //! What has changed since a moment: clocks that clients keep, and the files that have gone.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     path::{Path, PathBuf},
 };
 
 use uuid::Uuid;
 
-use super::index::{Index, below, remove_below};
+use super::index::{Index, below};
 use crate::events::{FileChangeEvent, FileEventKind};
 
-/// A moment in the history of each root, as clients keep it: `<id of the root's history>:<tick>`, joined by commas.
+/// A moment in the history of each root, as clients keep it: `<id of who counted>:<tick>`, joined by commas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clock(BTreeMap<Uuid, u64>);
 
@@ -22,16 +22,40 @@ pub struct ChangesSince {
     pub changes: Vec<FileChangeEvent>,
     /// The moment up to which these are all.
     pub clock: Clock,
-    /// The history of a root is not known back to that moment: all of its files are told as created.
+    /// The history of some root is not known back to that moment: all files of all roots are told as created.
     pub fresh: bool,
 }
 
-/// The history of one root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The history of one root. Each process that owns it, and each time it does, counts on under a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct History {
     pub id: Uuid,
     /// Nothing is known of what had gone by this tick.
     pub from: u64,
+    /// The owners before, the latest last, each with the last tick it saved: nobody knows what it counted after that.
+    pub before: Vec<(Uuid, u64)>,
+    /// The roots inside this one when the last of them saved it: these files were not its own then.
+    pub inner: Vec<PathBuf>,
+}
+
+impl History {
+    /// One that begins at this tick.
+    pub fn anew(tick: u64) -> Self {
+        Self { id: Uuid::new_v4(), from: tick, before: Vec::new(), inner: Vec::new() }
+    }
+
+    /// Forgets what earlier owners counted: it was about other files.
+    pub fn forget_before(&mut self) {
+        self.before.clear();
+        self.inner.clear();
+    }
+
+    /// The tick a clock means, if all that has happened since is known.
+    fn tick_of(&self, clock: &Clock, index: &Index) -> Option<u64> {
+        let owners = self.before.iter().copied().chain([(self.id, index.tick)]);
+        let mut ticks = owners.filter_map(|(id, last)| clock.0.get(&id).copied().filter(|tick| *tick <= last));
+        ticks.find(|tick| *tick >= self.from.max(index.graves.from))
+    }
 }
 
 impl Clock {
@@ -65,16 +89,16 @@ impl fmt::Display for Clock {
 /// What has changed in these roots since a clock, without one nothing; `is_in` says whether a path belongs to a root and to none inside it.
 pub(super) fn changes_since<'a>(
     index: &Index,
-    roots: impl Iterator<Item = (&'a Path, History)> + Clone,
+    roots: impl Iterator<Item = (&'a Path, &'a History)> + Clone,
     is_in: impl Fn(&Path, &Path) -> bool,
     since: Option<&Clock>,
 ) -> ChangesSince {
     let clock = Clock::new(roots.clone().map(|(_, history)| (history.id, index.tick)));
     let Some(since) = since else { return ChangesSince { changes: Vec::new(), clock, fresh: false } };
-    let (mut changes, mut fresh) = (Vec::new(), false);
-    for (root, history) in roots {
-        let since = since.0.get(&history.id).copied().filter(|since| *since >= history.from && *since <= index.tick);
-        fresh |= since.is_none();
+    let ticks: Option<Vec<_>> = roots.clone().map(|(_, history)| history.tick_of(since, index)).collect();
+    let mut changes = Vec::new();
+    for (number, (root, _)) in roots.enumerate() {
+        let since = ticks.as_ref().map(|ticks| ticks[number]);
         let graves: Vec<_> = since.into_iter().flat_map(|since| index.graves.died_since(since)).collect();
         let existed = |path: &Path, born: u64, since: u64| {
             born <= since || index.graves.lives_of(path).iter().any(|(born, died)| *born <= since && since < *died)
@@ -94,7 +118,7 @@ pub(super) fn changes_since<'a>(
             }
         }
     }
-    ChangesSince { changes, clock, fresh }
+    ChangesSince { changes, clock, fresh: ticks.is_none() }
 }
 
 fn change(path: PathBuf, kind: FileEventKind) -> FileChangeEvent {
@@ -121,7 +145,8 @@ impl Graves {
         self.order.push_back((died, path));
         if self.order.len() > MOST_GRAVES {
             if let Some((died, oldest)) = self.order.pop_front() {
-                self.from = died;
+                // Those of several roots are not in order.
+                self.from = self.from.max(died);
                 self.forget(&oldest, died);
             }
         }
@@ -141,9 +166,13 @@ impl Graves {
         below(&self.lives, directory)
     }
 
-    pub fn forget_below(&mut self, directory: &Path) {
-        if !remove_below(&mut self.lives, directory).is_empty() {
-            self.order.retain(|(_, path)| !path.starts_with(directory));
+    /// Forgets those below this directory that are `meant`.
+    pub fn forget_below(&mut self, directory: &Path, meant: impl Fn(&Path) -> bool) {
+        let paths: BTreeSet<_> =
+            self.below(directory).map(|(path, _)| path).filter(|path| meant(path)).cloned().collect();
+        if !paths.is_empty() {
+            self.order.retain(|(_, path)| !paths.contains(path));
+            self.lives.retain(|path, _| !paths.contains(path));
         }
     }
 
@@ -166,7 +195,7 @@ mod tests {
 
     #[test]
     fn changes_are_the_net_effect_since_the_clock() {
-        let (mut index, history) = (Index::default(), History { id: Uuid::from_u128(1), from: 0 });
+        let (mut index, history) = (Index::default(), history(1, 0));
         let path = |name: &str| Path::new(ROOT).join(name);
         for name in ["kept", "written", "deleted", "again"] {
             index.insert(&path(name), look(1), true);
@@ -179,7 +208,7 @@ mod tests {
         index.remove(&path("again"));
         index.insert(&path("again"), look(3), true);
         index.insert(&path("new"), look(4), true);
-        let since = |tick| changes(&index, history, &Clock::new([(history.id, tick)].into_iter()));
+        let since = |tick| changes(&index, &history, &Clock::new([(history.id, tick)].into_iter()));
         assert_eq!(
             since(then),
             (
@@ -196,12 +225,12 @@ mod tests {
     fn a_clock_that_is_unknown_too_old_or_from_the_future_gives_all_files_as_created() {
         let mut index = Index::default().at(5);
         index.insert(Path::new("/r/a"), look(1), true);
-        let history = History { id: Uuid::from_u128(1), from: 3 };
+        let history = history(1, 3);
         let at = |id, tick| Clock::new([(Uuid::from_u128(id), tick)].into_iter());
         for clock in [Clock::default(), at(2, 5), at(1, 2), at(1, 7)] {
-            assert_eq!(changes(&index, history, &clock), (vec!["created a".to_owned()], true), "{clock}");
+            assert_eq!(changes(&index, &history, &clock), (vec!["created a".to_owned()], true), "{clock}");
         }
-        assert!(!changes(&index, history, &at(1, 3)).1);
+        assert!(!changes(&index, &history, &at(1, 3)).1);
     }
 
     #[test]
@@ -221,11 +250,54 @@ mod tests {
             graves.dig(format!("/r/{number}").into(), 0, number);
         }
         assert_eq!((graves.from, graves.lives.len()), (2, MOST_GRAVES));
-        graves.forget_below(Path::new(ROOT));
-        assert_eq!((graves.order.len(), graves.lives.len()), (0, 0));
+        graves.forget_below(Path::new(ROOT), |path| path != Path::new("/r/7"));
+        assert_eq!((graves.order.len(), graves.lives.len()), (1, 1));
     }
 
-    fn changes(index: &Index, history: History, since: &Clock) -> (Vec<String>, bool) {
+    #[test]
+    fn graves_that_are_dug_out_of_order_do_not_make_known_again_what_was_forgotten() {
+        let mut graves = Graves::default();
+        graves.dig("/r/late".into(), 0, 500_000);
+        graves.dig("/s/early".into(), 0, 1);
+        (0..MOST_GRAVES).for_each(|number| graves.dig(format!("/r/{number}").into(), 0, 600_000));
+        assert_eq!(graves.from, 500_000);
+    }
+
+    #[test]
+    fn a_clock_of_an_earlier_owner_is_known_as_far_as_that_one_saved() {
+        let mut index = Index::default().at(5);
+        index.insert(Path::new("/r/a"), look(1), true);
+        let history = History { before: vec![(Uuid::from_u128(7), 2), (Uuid::from_u128(8), 4)], ..history(9, 1) };
+        let is_fresh = |id, tick| {
+            let clock = Clock::new([(Uuid::from_u128(id), tick)].into_iter());
+            changes(&index, &history, &clock).1
+        };
+        for (id, tick, fresh) in
+            [(7, 0, true), (7, 1, false), (7, 2, false), (7, 3, true), (8, 4, false), (8, 5, true), (9, 5, false)]
+        {
+            assert_eq!(is_fresh(id, tick), fresh, "{tick} of {id}");
+        }
+    }
+
+    #[test]
+    fn where_one_root_is_not_known_the_files_of_all_are_told() {
+        let mut index = Index::default();
+        for path in ["/r/a", "/r/sub/b", "/s/c"] {
+            index.insert(Path::new(path), look(1), true);
+        }
+        let (r, s) = (history(1, 0), history(2, 0));
+        let roots = [(Path::new("/r"), &r), (Path::new("/s"), &s)];
+        let clock = Clock::new([(r.id, index.tick)].into_iter());
+        let found = changes_since(&index, roots.into_iter(), |_, _| true, Some(&clock));
+        assert!(found.fresh);
+        assert_eq!(found.changes.len(), 3);
+    }
+
+    fn history(id: u128, from: u64) -> History {
+        History { id: Uuid::from_u128(id), ..History::anew(from) }
+    }
+
+    fn changes(index: &Index, history: &History, since: &Clock) -> (Vec<String>, bool) {
         let roots = [(Path::new(ROOT), history)];
         let found = changes_since(index, roots.into_iter(), |_, _| true, Some(since));
         assert_eq!(found.clock, Clock::new([(history.id, index.tick)].into_iter()));

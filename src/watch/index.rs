@@ -1,13 +1,18 @@
 //! What subscribers believe to be there: every file that was found at the start or reported since, and how it looked.
 
+mod restore;
+
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    mem,
     ops::Bound,
     path::{Path, PathBuf},
 };
 
 use super::history::Graves;
+
+pub(super) use super::look::Look;
 
 /// The picture of the tree that the reports so far add up to.
 #[derive(Debug, Default)]
@@ -27,6 +32,9 @@ struct Directory {
     files: BTreeMap<Box<OsStr>, Entry>,
 }
 
+/// The files of a directory as they were saved.
+pub(super) type SavedFiles = Vec<(Box<OsStr>, Entry)>;
+
 /// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -34,48 +42,6 @@ pub(super) struct Entry {
     /// When it came, and when it changed last.
     pub born: u64,
     pub changed: u64,
-}
-
-/// How a file looked; nothing but zeros where it was only heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Look {
-    pub device: u64,
-    pub inode: u64,
-    pub size: u64,
-    /// In nanoseconds since the epoch.
-    pub modified: i64,
-    pub status_changed: i64,
-    /// The beginning of its content's hash; 0 where it is not known.
-    pub content: u64,
-    /// It had been at rest for so long that a later change must show in its times.
-    pub settled: bool,
-    /// A symbolic link, which is a file of its own.
-    pub is_link: bool,
-}
-
-impl Look {
-    /// Whether the file that looked so has the same content if it looks like `now`; `None` if only its content can tell.
-    pub fn is_same(&self, now: &Self) -> Option<bool> {
-        if *self == Self::default() {
-            return Some(*now == Self::default());
-        }
-        if self.content != 0 && now.content != 0 {
-            return Some(self.content == now.content && self.size == now.size);
-        }
-        let fields =
-            |look: &Self| (look.is_link, look.device, look.inode, look.size, look.modified, look.status_changed);
-        match fields(self) == fields(now) {
-            true if self.settled => Some(true),
-            true => None,
-            false => Some(false),
-        }
-    }
-
-    /// Whether it may be the same file under another name, which a rename does not show otherwise.
-    pub fn may_be_renamed(&self, now: &Self) -> bool {
-        let fields = |look: &Self| (look.device, look.inode, look.size, look.modified);
-        self.inode != 0 && fields(self) == fields(now)
-    }
 }
 
 impl Index {
@@ -100,7 +66,7 @@ impl Index {
             let entry = |look| Entry { look, born: self.tick, changed: self.tick };
             let files = files.into_iter().map(|(name, look)| (name.into_boxed_os_str(), entry(look)));
             // What was reported since is known already. A map of what is in order is built at once.
-            let reported = std::mem::replace(&mut known.files, files.collect());
+            let reported = mem::replace(&mut known.files, files.collect());
             known.files.extend(reported);
             return;
         };
@@ -122,16 +88,17 @@ impl Index {
                 }
                 return stays;
             };
-            let same = entry.look.is_same(&look).unwrap_or_else(|| {
+            let mut same = entry.look.is_same(&look);
+            if same != Some(true) && entry.look.content != 0 && look.content == 0 {
                 look = closer(&directory.join(&**name)).unwrap_or(look);
-                entry.look.is_same(&look).unwrap_or(false)
-            });
-            if !same {
-                entry.changed = next_tick();
-            } else if look.content == 0 {
-                look.content = entry.look.content;
+                same = entry.look.is_same(&look);
             }
-            entry.look = look;
+            match same {
+                Some(true) if look.content == 0 => look.content = entry.look.content,
+                Some(true) => {}
+                Some(false) | None => entry.changed = next_tick(),
+            }
+            entry.look = look.after(&entry.look);
             true
         });
         for (name, look) in new.into_iter().chain(here) {
@@ -180,7 +147,7 @@ impl Index {
                     self.tick += 1;
                     entry.changed = self.tick;
                 }
-                entry.look = look;
+                entry.look = look.after(&entry.look);
             }
             None => {
                 self.tick += 1;
@@ -215,19 +182,17 @@ impl Index {
     pub fn remove_directory(&mut self, directory: &Path) -> bool {
         let mut any = false;
         for (path, removed) in remove_below(&mut self.directories, directory) {
-            for (name, entry) in removed.files {
-                any = true;
-                self.tick += 1;
-                self.graves.dig(path.join(&*name), entry.born, self.tick);
-            }
+            any |= !removed.files.is_empty();
+            self.bury(&path, removed.files);
         }
         any
     }
 
-    /// Forgets a directory and all below it, which nobody asks about any more.
-    pub fn forget_directory(&mut self, directory: &Path) {
-        remove_below(&mut self.directories, directory);
-        self.graves.forget_below(directory);
+    fn bury(&mut self, directory: &Path, files: impl IntoIterator<Item = (Box<OsStr>, Entry)>) {
+        for (name, entry) in files {
+            self.tick += 1;
+            self.graves.dig(directory.join(&*name), entry.born, self.tick);
+        }
     }
 
     /// Moves a directory and all below it; `true` if there were any files in it. Nothing may be known of the new place.
@@ -265,26 +230,18 @@ impl Index {
             .map(|(path, known)| (path.as_path(), known.files.iter().map(|(name, entry)| (&**name, entry))))
     }
 
-    /// Takes in the files of a directory that were saved by a process before this one.
-    pub fn restore(&mut self, directory: PathBuf, files: Vec<(Box<OsStr>, Entry)>) {
-        let known = self.directories.entry(directory).or_default();
-        known.saved = Some(self.tick);
-        known.files.extend(files);
+    /// Forgets a file without a grave: it may be there, but nobody is told of it any more.
+    pub fn forget_file(&mut self, file: &Path) {
+        let Some((parent, name)) = file.parent().zip(file.file_name()) else { return };
+        let removed = self.directories.get_mut(parent).and_then(|directory| directory.files.remove(name));
+        self.tick += u64::from(removed.is_some());
     }
 
-    /// Buries what was saved in directories that are not there any more.
-    pub fn drop_unlisted(&mut self, root: &Path) {
-        let unlisted = below(&self.directories, root)
-            .filter(|(_, known)| !known.complete && known.saved.is_some())
-            .map(|(path, _)| path.clone())
-            .collect::<Vec<_>>();
-        for path in unlisted {
-            let Some(known) = self.directories.remove(&path) else { continue };
-            for (name, entry) in known.files {
-                self.tick += 1;
-                self.graves.dig(path.join(&*name), entry.born, self.tick);
-            }
-        }
+    /// Forgets the directories below this one, and itself, that are `meant`: nobody is told of them any more, or asks.
+    pub fn forget_directories(&mut self, directory: &Path, meant: impl Fn(&Path) -> bool) {
+        let paths: Vec<_> = self.directories_below(directory).into_iter().filter(|path| meant(path)).collect();
+        self.tick += u64::from(!paths.is_empty());
+        paths.iter().for_each(|path| drop(self.directories.remove(path)));
     }
 
     fn entry(&self, file: &Path) -> Option<&Entry> {
@@ -319,7 +276,7 @@ pub(super) fn below<'a, T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     impl Index {
@@ -376,59 +333,12 @@ mod tests {
         assert_eq!(index.knows(Path::new("/r/d.x")), Some(true));
     }
 
-    #[test]
-    fn only_a_file_at_rest_is_the_same_without_a_look_at_its_content() {
-        let rest = Look { settled: true, ..look(1) };
-        let hashed = |content| Look { content, ..look(1) };
-        for (before, now, same) in [
-            (rest, look(1), Some(true)),
-            (look(1), rest, None),
-            (rest, look(2), Some(false)),
-            (rest, Look { inode: 9, ..rest }, Some(false)),
-            (rest, Look { status_changed: 9, ..rest }, Some(false)),
-            (Look::default(), look(1), Some(false)),
-            (Look::default(), Look::default(), Some(true)),
-            (hashed(5), Look { inode: 9, modified: 9, ..hashed(5) }, Some(true)),
-            (hashed(5), Look { size: 9, ..hashed(5) }, Some(false)),
-            (Look { settled: true, ..hashed(5) }, hashed(6), Some(false)),
-        ] {
-            assert_eq!(before.is_same(&now), same, "{before:?} {now:?}");
-        }
-    }
-
-    #[test]
-    fn what_was_saved_is_compared_with_what_is_there() {
-        let mut index = Index { tick: 10, ..Index::default() };
-        let name = |name: &str| OsString::from(name).into_boxed_os_str();
-        let entry = |number, settled| Entry { look: Look { settled, content: 7, ..look(number) }, born: 1, changed: 2 };
-        let saved = [
-            ("same", entry(1, true)),
-            ("other", entry(2, true)),
-            ("gone", entry(3, true)),
-            ("unsure same", entry(4, false)),
-            ("unsure other", entry(5, false)),
-        ];
-        index.restore("/r".into(), saved.map(|(file, entry)| (name(file), entry)).into());
-        index.restore("/r/dir".into(), vec![(name("x"), entry(6, true))]);
-        let here = [("same", 1), ("other", 20), ("unsure same", 4), ("unsure other", 5), ("new", 8)];
-        let here = here.map(|(name, number)| (name.into(), Look { settled: true, ..look(number) }));
-        index.list(Path::new("/r"), here.into(), |path| {
-            let (number, content) = if path.ends_with("unsure same") { (4, 7) } else { (5, 8) };
-            Some(Look { content, ..look(number) })
-        });
-        index.drop_unlisted(Path::new("/r"));
-        let changed = |name: &str| index.entry(&Path::new("/r").join(name)).unwrap().changed > 10;
-        assert!(!changed("same") && !changed("unsure same"));
-        assert!(changed("other") && changed("unsure other") && changed("new"));
-        assert_eq!(index.graves.died_since(10).count(), 2);
-    }
-
-    fn list(index: &mut Index, directory: &str, names: &[&str]) {
+    pub fn list(index: &mut Index, directory: &str, names: &[&str]) {
         let files = names.iter().map(|name| (OsString::from(name), look(1))).collect();
         index.list(Path::new(directory), files, |_| None);
     }
 
-    fn look(number: u64) -> Look {
+    pub fn look(number: u64) -> Look {
         Look {
             device: 1,
             inode: number,

@@ -144,7 +144,7 @@ impl Worker {
         self.rules.is_root(path) || self.covers(path, true)
     }
 
-    fn covers(&mut self, path: &Path, is_directory: bool) -> bool {
+    pub(super) fn covers(&self, path: &Path, is_directory: bool) -> bool {
         // What is known to be covered need not be asked about again, level by level.
         let parent = path.parent().filter(|parent| self.directories.contains_key(*parent));
         match parent.and_then(|parent| self.rules.root_of(parent)) {

@@ -19,8 +19,10 @@ mod index;
 mod inotify;
 mod intake;
 mod listing;
+mod look;
 #[cfg(not(target_os = "linux"))]
 mod notify;
+mod owner;
 mod probe;
 mod report;
 mod rules;
@@ -89,7 +91,7 @@ impl Watcher {
     /// Watches all below this directory, whose path must be absolute and free of symbolic links; roots may be nested.
     ///
     /// Returns at once. What cannot be watched is polled, for the [`WatchStatus::reason`]; a batch with a `notice`, or with
-    /// `rescan` if it may not even be read, says so once.
+    /// `rescan` if it may not even be read, says so once. One that is a root already stays as it is.
     pub fn add_root(&self, real_path: &Path) {
         // Under the lock, so that whoever asks next is not told of the state before.
         let mut status = self.shared.status();

@@ -24,7 +24,12 @@ pub(super) enum Found {
 pub(super) fn look(path: &Path, max_bytes: u64) -> (Found, Option<Look>) {
     let (open, found) = match fs::symlink_metadata(path) {
         Ok(found) if !is_file_like(found.file_type()) => return (Found::NoFile, None),
-        Ok(found) if !found.is_file() || found.len() > max_bytes => (Ok(None), found),
+        Ok(found) if found.is_symlink() => {
+            let look = look_of(&found, SystemTime::now());
+            let target = fs::read_link(path).map(|target| ContentHash::of(target.as_os_str().as_encoded_bytes()));
+            return (Found::File(None), Some(Look { content: target.map_or(0, beginning), ..look }));
+        }
+        Ok(found) if found.len() > max_bytes => (Ok(None), found),
         Ok(found) => (open_regular(path), found),
         Err(error) if is_gone(&error) => return (Found::NoFile, None),
         // It cannot be said to be gone when nobody may look.
@@ -174,14 +179,15 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 /// A file that changed later than this before a look may change again without a trace in its times: the clock ticks every
 /// few milliseconds, on some systems every two seconds, and then shows no fractions.
 const TICK: i64 = 20_000_000;
-const COARSE_TICK: i64 = 2_100_000_000;
+pub(super) const COARSE_TICK: i64 = 2_100_000_000;
 const SECOND: i64 = 1_000_000_000;
 
 fn look_of(found: &Metadata, now: SystemTime) -> Look {
     let (device, inode, modified, status_changed) = identity_and_times(found);
     let now = nanos(now);
     let at_rest = |time: i64| now.saturating_sub(time) > if time % SECOND == 0 { COARSE_TICK } else { TICK };
-    let settled = at_rest(modified) && at_rest(status_changed);
+    // A time to come was set by somebody, which shows in the other one.
+    let settled = at_rest(status_changed) && (at_rest(modified) || (cfg!(unix) && modified > now));
     Look {
         device,
         inode,
@@ -191,6 +197,7 @@ fn look_of(found: &Metadata, now: SystemTime) -> Look {
         content: 0,
         settled,
         is_link: found.is_symlink(),
+        seen: now,
     }
 }
 
@@ -247,6 +254,20 @@ mod tests {
         assert!(open_regular(&path).is_err());
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn the_content_of_a_link_is_where_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let look_of_link = |name: &str, target: &str| {
+            std::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
+            look(&dir.path().join(name), 100).1.unwrap()
+        };
+        let (a, b, c) = (look_of_link("a", "x"), look_of_link("b", "x"), look_of_link("c", "y"));
+        assert_eq!((a.is_same(&b), a.is_same(&c)), (Some(true), Some(false)));
+        fs::write(dir.path().join("file"), "x").unwrap();
+        assert_eq!(a.is_same(&look(&dir.path().join("file"), 100).1.unwrap()), Some(false));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_fifo_is_no_file_and_does_not_block() {
@@ -275,6 +296,20 @@ mod tests {
             assert_eq!(is_remote_type(magic), remote, "{magic:x}");
         }
         assert!(!is_remote(Path::new("/proc")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_time_to_come_does_not_keep_a_file_from_being_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "x").unwrap();
+        let to_come = SystemTime::now() + std::time::Duration::from_secs(1000);
+        File::options().write(true).open(&path).unwrap().set_modified(to_come).unwrap();
+        let found = fs::symlink_metadata(&path).unwrap();
+        let at = |later: u64| SystemTime::now() + std::time::Duration::from_nanos(later);
+        assert!(!look_of(&found, SystemTime::now()).settled);
+        assert!(look_of(&found, at(COARSE_TICK as u64)).settled);
     }
 
     #[test]

@@ -6,36 +6,38 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
-
-use uuid::Uuid;
 
 use super::{
     history::History,
-    index::{Entry, Index, Look},
+    index::{Entry, Index, Look, SavedFiles},
+    owner::{create, lock, remove_old},
     probe,
 };
-use crate::{
-    encoding::{DecodeError, Decoder, Encoder, Kind},
-    engine::try_lock,
-};
+use crate::encoding::{DecodeError, Decoder, Encoder, Kind};
 
 /// Where indices are kept, and which of them are ours.
 pub(super) struct Saved {
     directory: Option<PathBuf>,
-    /// By root: the lock, and the tick at which the index was saved last.
-    owned: BTreeMap<PathBuf, (File, u64)>,
+    /// By root.
+    owned: BTreeMap<PathBuf, Owned>,
     next: Option<Instant>,
 }
 
-/// Since a root was opened last.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+struct Owned {
+    _lock: File,
+    /// The tick at which it was saved last.
+    saved: u64,
+    /// Syncing takes its time, which the watcher's thread does not have; says whether it was written.
+    writing: Option<JoinHandle<bool>>,
+}
 
-/// A crash loses no more than what happened in this time: a later start tells it once more.
+/// After a crash clocks are not known that are younger than the last time.
 const EVERY: Duration = Duration::from_secs(60);
 
 impl Saved {
@@ -44,43 +46,37 @@ impl Saved {
         Self { directory: state_dir.map(|state| state.join("index")), owned: BTreeMap::new(), next: None }
     }
 
-    /// Takes over what was saved of a root. What is missing, damaged or somebody else's is no error: the history begins
-    /// anew, and clients are told so.
-    pub fn load(&mut self, root: &Path, index: &mut Index) -> History {
-        let anew = |index: &mut Index| {
+    /// Takes over what was saved of a root, but not of the roots inside it. What is missing, damaged or somebody else's is
+    /// no error: the history begins anew, and clients are told so.
+    pub fn load(&mut self, root: &Path, inner: &[PathBuf], index: &mut Index, max_file_bytes: u64) -> History {
+        let restored = self.own(root).and_then(|file| read(&file, root, inner, index, max_file_bytes));
+        restored.unwrap_or_else(|| {
             index.tick += 1;
-            History { id: Uuid::new_v4(), from: index.tick }
-        };
-        let Some(directory) = &self.directory else { return anew(index) };
-        let (lock, run) = match lock(directory, root) {
-            Ok(Some(owned)) => owned,
+            History::anew(index.tick)
+        })
+    }
+
+    /// Takes possession of what is saved of a root, if that can be; says where it is.
+    fn own(&mut self, root: &Path) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?;
+        let file = file_of(directory, root);
+        let lock = match create(directory).and_then(|()| lock(&file.with_extension("lock"))) {
+            Ok(Some(lock)) => lock,
             Ok(None) => {
                 tracing::info!("another process saves the index of this root");
-                return anew(index);
+                return None;
             }
             Err(error) => {
                 tracing::warn!(%error, "the index of a root cannot be saved");
-                return anew(index);
+                return None;
             }
         };
         if self.next.is_none() {
             self.next = Some(Instant::now() + EVERY);
             remove_old(directory).unwrap_or_else(|error| tracing::warn!(%error, "old indices could not be removed"));
         }
-        index.tick = index.tick.max(run.saturating_mul(RUN));
-        let restored = match fs::read(file_of(directory, root)) {
-            Ok(bytes) => restore(&bytes, root, index).inspect_err(|error| {
-                tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew");
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DecodeError::Torn),
-            Err(error) => {
-                tracing::warn!(%error, "the saved index of a root cannot be read; its history begins anew");
-                Err(DecodeError::Torn)
-            }
-        };
-        let history = restored.unwrap_or_else(|_| anew(index));
-        self.owned.insert(root.to_path_buf(), (lock, 0));
-        history
+        self.owned.insert(root.to_path_buf(), Owned { _lock: lock, saved: 0, writing: None });
+        Some(file)
     }
 
     pub fn release(&mut self, root: &Path) {
@@ -103,7 +99,7 @@ impl Saved {
         is_due
     }
 
-    /// Saves what is known of a root, unless it was saved before and nothing has changed.
+    /// Saves what is known of a root, unless it was saved before and nothing has changed; it is written in the background.
     pub fn save(
         &mut self,
         root: &Path,
@@ -113,12 +109,42 @@ impl Saved {
         is_in: impl Fn(&Path) -> bool,
     ) {
         let Some(directory) = &self.directory else { return };
-        let Some((_, saved)) = self.owned.get_mut(root).filter(|(_, saved)| *saved != index.tick) else { return };
-        let bytes = encode(root, history, index, max_file_bytes, is_in);
-        match write(&file_of(directory, root), &bytes) {
-            Ok(()) => *saved = index.tick,
-            Err(error) => tracing::warn!(%error, "the index of a root could not be saved"),
+        let Some(owned) = self.owned.get_mut(root) else { return };
+        owned.wait();
+        if owned.saved == index.tick {
+            return;
         }
+        owned.saved = index.tick;
+        let (file, bytes) = (file_of(directory, root), encode(root, history, index, max_file_bytes, is_in));
+        let write = move || match write(&file, &bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the index of a root could not be saved");
+                false
+            }
+        };
+        match thread::Builder::new().name("ploke-save".into()).spawn(write) {
+            Ok(thread) => owned.writing = Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "the index of a root could not be saved");
+                owned.saved = 0;
+            }
+        }
+    }
+}
+
+impl Owned {
+    fn wait(&mut self) {
+        if self.writing.take().is_some_and(|thread| !thread.join().unwrap_or(false)) {
+            self.saved = 0;
+        }
+    }
+}
+
+impl Drop for Owned {
+    /// It is given free when it has been written.
+    fn drop(&mut self) {
+        self.wait();
     }
 }
 
@@ -135,15 +161,24 @@ fn encode(
     to.uuid(history.id);
     to.number(index.tick);
     to.number(history.from.max(index.graves.from));
+    for (owner, last) in history.before.iter().rev().take(MOST_OWNERS).rev() {
+        to.tag(OWNER);
+        to.uuid(*owner);
+        to.number(*last);
+    }
+    for inner in &history.inner {
+        to.tag(INNER);
+        to.path(&below(inner));
+    }
     for (directory, files) in index.listings_below(root).filter(|(directory, _)| is_in(directory)) {
         to.tag(DIRECTORY);
         to.path(&below(directory));
         for (name, entry) in files {
             to.tag(FILE);
             to.name(name);
-            let Look { device, inode, size, modified, status_changed, content, settled, is_link } =
+            let Look { device, inode, size, modified, status_changed, content, settled, is_link, seen } =
                 confirmed(&entry.look, directory, name, max_file_bytes);
-            for number in [device, inode, size, modified as u64, status_changed as u64, content] {
+            for number in [device, inode, size, modified as u64, status_changed as u64, content, seen as u64] {
                 to.number(number);
             }
             to.tag(settled.into());
@@ -163,13 +198,14 @@ fn encode(
     to.finish()
 }
 
-/// Each process that owns a root counts from its number times this: one that was killed has given out clocks that were
-/// not saved, and what is found to have happened has to come after those too.
-const RUN: u64 = 1 << 32;
+/// Clocks of owners before these are not known any more.
+const MOST_OWNERS: usize = 1000;
 
 const DIRECTORY: u8 = 0;
 const FILE: u8 = 1;
 const GRAVE: u8 = 2;
+const OWNER: u8 = 3;
+const INNER: u8 = 4;
 
 /// A file that was written in the last moment is saved with its content, since its times may not tell a later change.
 fn confirmed(look: &Look, directory: &Path, name: &OsStr, max_file_bytes: u64) -> Look {
@@ -182,16 +218,41 @@ fn confirmed(look: &Look, directory: &Path, name: &OsStr, max_file_bytes: u64) -
     }
 }
 
-fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, DecodeError> {
+fn read(file: &Path, root: &Path, inner: &[PathBuf], index: &mut Index, max_file_bytes: u64) -> Option<History> {
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(%error, "the saved index of a root cannot be read; its history begins anew");
+            return None;
+        }
+    };
+    let restored = restore(&bytes, root, inner, index, max_file_bytes);
+    restored
+        .inspect_err(
+            |error| tracing::warn!(%error, "the saved index of a root cannot be used; its history begins anew"),
+        )
+        .ok()
+}
+
+fn restore(
+    bytes: &[u8],
+    root: &Path,
+    inner: &[PathBuf],
+    index: &mut Index,
+    max_file_bytes: u64,
+) -> Result<History, DecodeError> {
     let mut from = Decoder::new(bytes, Kind::Index)?;
     if from.path()? != root {
         return Err(DecodeError::Torn);
     }
-    let (id, tick) = (from.uuid()?, from.number()?);
-    let history = History { id, from: from.number()? };
-    let (mut directories, mut graves) = (Vec::<(PathBuf, Vec<(Box<OsStr>, Entry)>)>::new(), Vec::new());
+    let (last_owner, tick) = (from.uuid()?, from.number()?);
+    let mut history = History::anew(from.number()?);
+    let (mut directories, mut graves) = (Vec::<(PathBuf, SavedFiles)>::new(), Vec::new());
     from.rest(|from| {
         match from.tag()? {
+            OWNER => history.before.push((from.uuid()?, from.number()?)),
+            INNER => history.inner.push(beneath(root, &from.path()?)?),
             DIRECTORY => directories.push((beneath(root, &from.path()?)?, Vec::new())),
             FILE => {
                 let (_, files) = directories.last_mut().ok_or(DecodeError::Torn)?;
@@ -199,9 +260,9 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
                 let mut number = || from.number();
                 let (device, inode, size) = (number()?, number()?, number()?);
                 let (modified, status_changed) = (number()? as i64, number()? as i64);
-                let content = number()?;
+                let (content, seen) = (number()?, number()? as i64);
                 let (settled, is_link) = (from.tag()? != 0, from.tag()? != 0);
-                let look = Look { device, inode, size, modified, status_changed, content, settled, is_link };
+                let look = Look { device, inode, size, modified, status_changed, content, settled, is_link, seen };
                 files.push((name, Entry { look, born: from.number()?, changed: from.number()? }));
             }
             GRAVE => graves.push((beneath(root, &from.path()?)?, from.number()?, from.number()?)),
@@ -209,14 +270,12 @@ fn restore(bytes: &[u8], root: &Path, index: &mut Index) -> Result<History, Deco
         }
         Ok(())
     })?;
-    index.tick = index.tick.max(tick);
-    for (directory, files) in directories {
-        index.restore(directory, files);
-    }
+    history.before.push((last_owner, tick));
     graves.sort_by_key(|(_, _, died)| *died);
-    for (path, born, died) in graves {
-        index.graves.dig(path, born, died);
-    }
+    // What happens from now on comes after all that was saved.
+    index.tick = index.tick.max(tick) + 1;
+    let is_in = |path: &Path| !inner.iter().any(|inner| path.starts_with(inner));
+    index.restore(root, directories, graves, is_in, |path| probe::look(path, max_file_bytes).1);
     Ok(history)
 }
 
@@ -231,56 +290,6 @@ fn beneath(root: &Path, below: &Path) -> Result<PathBuf, DecodeError> {
 fn file_of(directory: &Path, root: &Path) -> PathBuf {
     let hash = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
     directory.join(format!("{}.index", &hash[..32]))
-}
-
-/// Takes possession of what is saved of a root and counts how often that was done; `None` if it is somebody else's.
-fn lock(directory: &Path, root: &Path) -> io::Result<Option<(File, u64)>> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)?;
-    let path = file_of(directory, root).with_extension("lock");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-    if !try_lock(&file)? {
-        return Ok(None);
-    }
-    let mut number = String::new();
-    file.read_to_string(&mut number)?;
-    let run = number.trim().parse::<u64>().unwrap_or(0) + 1;
-    if run == 1 {
-        // It is the first time, or the number was lost: then nobody knows which clocks have been given out.
-        match fs::remove_file(file_of(directory, root)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    file.seek(SeekFrom::Start(0))?;
-    // As long each time, so that nothing is left of the number before.
-    file.write_all(format!("{run:020}\n").as_bytes())?;
-    file.sync_all()?;
-    Ok(Some((file, run)))
-}
-
-/// Removes what was saved of roots that nobody has opened for long.
-fn remove_old(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "lock") {
-            continue;
-        }
-        let file = File::open(&path)?;
-        let age = SystemTime::now().duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age > KEPT && try_lock(&file)? {
-            for extension in ["index", "new", "lock"] {
-                match fs::remove_file(path.with_extension(extension)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -300,6 +309,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const ROOT: &str = "/r";
@@ -308,58 +319,77 @@ mod tests {
     fn what_is_saved_is_found_again_by_the_next_owner_and_by_nobody_else_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-        let history = saved.load(Path::new(ROOT), &mut index);
+        let mut history = saved.load(Path::new(ROOT), &[], &mut index, 100);
+        history.inner.push("/r/inner".into());
         let look = Look { inode: 1, size: 2, modified: -3, status_changed: 4, settled: true, ..Look::default() };
         for name in ["a", "d/b", "gone"] {
             index.insert(&Path::new(ROOT).join(name), look, true);
         }
         index.remove(Path::new("/r/gone"));
         saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
-        let other = owner(dir.path()).load(Path::new(ROOT), &mut Index::default());
-        assert_ne!(other.id, history.id, "it is in use");
+        let other = owner(dir.path()).load(Path::new(ROOT), &[], &mut Index::default(), 100);
+        assert_eq!(other.before, [], "it is in use");
         drop(saved);
 
         let (mut found, mut next) = (Index::default(), owner(dir.path()));
-        assert_eq!(next.load(Path::new(ROOT), &mut found), history);
+        let loaded = next.load(Path::new(ROOT), &[], &mut found, 100);
+        assert_eq!((loaded.from, &loaded.before), (history.from, &vec![(history.id, index.tick)]));
+        assert_eq!(loaded.inner, [Path::new("/r/inner")]);
+        assert_ne!(loaded.id, history.id, "each owner counts by itself");
         assert_eq!(found.look(Path::new("/r/d/b")), Some(&look));
         assert_eq!(found.graves.died_since(0).collect::<Vec<_>>(), [Path::new("/r/gone")]);
-        assert!(found.tick > index.tick, "clocks that were given out later and not saved come before");
+        assert!(found.tick > index.tick, "what is found to have changed comes after the clocks that were given out");
+
+        let (mut found, mut next) = (Index::default(), {
+            drop(next);
+            owner(dir.path())
+        });
+        next.load(Path::new(ROOT), &["/r/d".into()], &mut found, 100);
+        assert!(found.knows(Path::new("/r/a")) == Some(true) && !found.lists(Path::new("/r/d")));
+    }
+
+    #[test]
+    fn clocks_of_so_many_owners_are_known_and_no_more() {
+        let before: Vec<_> =
+            (0..2 * MOST_OWNERS as u64).map(|number| (Uuid::from_u128(number.into()), number)).collect();
+        let history = History { before: before.clone(), ..History::anew(1) };
+        let bytes = encode(Path::new(ROOT), &history, &Index::default(), 100, |_| true);
+        let last = restore(&bytes, Path::new(ROOT), &[], &mut Index::default(), 100).unwrap();
+        assert_eq!(last.before, [&before[MOST_OWNERS..], &[(history.id, 0)]].concat());
     }
 
     #[test]
     fn any_damage_and_another_root_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let (mut index, mut saved) = (Index::default(), owner(dir.path()));
-        let history = saved.load(Path::new(ROOT), &mut index);
+        let history = saved.load(Path::new(ROOT), &[], &mut index, 100);
         index.insert(Path::new("/r/a"), Look { settled: true, ..Look::default() }, true);
         let bytes = encode(Path::new(ROOT), &history, &index, 100, |_| true);
-        assert_eq!(restore(&bytes, Path::new(ROOT), &mut Index::default()), Ok(history));
-        assert_eq!(restore(&bytes, Path::new("/s"), &mut Index::default()), Err(DecodeError::Torn));
+        let restored = |bytes: &[u8], root| restore(bytes, Path::new(root), &[], &mut Index::default(), 100);
+        assert!(restored(&bytes, ROOT).is_ok());
+        assert_eq!(restored(&bytes, "/s"), Err(DecodeError::Torn));
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;
-            assert!(restore(&damaged, Path::new(ROOT), &mut Index::default()).is_err(), "byte {at}");
-            assert!(restore(&bytes[..at], Path::new(ROOT), &mut Index::default()).is_err(), "{at} bytes");
+            assert!(restored(&damaged, ROOT).is_err(), "byte {at}");
+            assert!(restored(&bytes[..at], ROOT).is_err(), "{at} bytes");
         }
     }
 
     #[test]
-    fn what_nobody_has_opened_for_long_is_removed() {
+    fn what_could_not_be_written_is_written_the_next_time() {
         let dir = tempfile::tempdir().unwrap();
-        let mut saved = owner(dir.path());
-        for root in ["/old", "/used"] {
-            let history = saved.load(Path::new(root), &mut Index::default());
-            saved.save(Path::new(root), &history, &Index::default().at(1), 100, |_| true);
-        }
-        let directory = dir.path().join("index");
-        let lock = file_of(&directory, Path::new("/old")).with_extension("lock");
-        File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - 2 * KEPT).unwrap();
-        remove_old(&directory).unwrap();
-        assert!(lock.exists(), "it is in use");
+        let (mut index, mut saved) = (Index::default(), owner(dir.path()));
+        let history = saved.load(Path::new(ROOT), &[], &mut index, 100);
+        let file = file_of(&dir.path().join("index"), Path::new(ROOT));
+        fs::create_dir(file.with_extension("new")).unwrap();
+        saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
+        saved.owned.values_mut().for_each(Owned::wait);
+        fs::remove_dir(file.with_extension("new")).unwrap();
+        assert!(!file.exists());
+        saved.save(Path::new(ROOT), &history, &index, 100, |_| true);
         drop(saved);
-        remove_old(&directory).unwrap();
-        assert!(!lock.exists() && !file_of(&directory, Path::new("/old")).exists());
-        assert!(file_of(&directory, Path::new("/used")).exists());
+        assert!(file.exists());
     }
 
     fn owner(state_dir: &Path) -> Saved {

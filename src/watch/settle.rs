@@ -47,7 +47,11 @@ pub(super) fn settle_file(
         return Some(Net::Renamed { from: from.to_path_buf() });
     }
     let before = index.look(path).copied();
-    let is_same = before.and_then(|before| before.is_same(&look)).unwrap_or(false);
+    let is_same = before.is_some_and(|before| match before.is_same(&look) {
+        Some(is_same) => is_same,
+        // Without its content only its times can tell, and not yet: the next look will.
+        None => !change.touched && before.content == 0 && look.content == 0 && !look.after(&before).settled,
+    });
     index.insert(path, look, !is_same);
     match was_there {
         Some(false) => Some(Net::Created),

@@ -3,8 +3,8 @@
 //! A directory that cannot be watched is polled: visited again and again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ffi::OsStr,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ffi::{OsStr, OsString},
     mem,
     path::{Path, PathBuf},
     thread,
@@ -88,11 +88,13 @@ impl Worker {
         if self.rules.covers(root, true) {
             self.recheck(root, Instant::now());
         } else {
-            self.index.forget_directory(root);
+            let is_left = |path: &Path| self.rules.root_of(path).is_none();
+            self.index.forget_directories(root, is_left);
+            self.index.graves.forget_below(root, is_left);
             for inner in
                 self.rules.roots().filter(|inner| inner.starts_with(root)).map(Path::to_path_buf).collect::<Vec<_>>()
             {
-                self.add_root(inner);
+                self.recheck(&inner, Instant::now());
             }
         }
     }
@@ -150,6 +152,22 @@ impl Worker {
         self.rules.forget(directory);
     }
 
+    /// Nobody is told any more of what the rules leave out now below this directory, not even that it has gone.
+    pub(super) fn forget_uncovered(&mut self, directory: &Path) {
+        self.index.forget_directories(directory, |path| !self.rules.is_root(path) && !self.rules.covers(path, true));
+    }
+
+    /// What was saved of a root and has not been found has gone, if it was looked for.
+    pub(super) fn forget_unlisted(&mut self, root: &Path) {
+        for directory in self.index.unlisted(root) {
+            if !self.rules.covers(&directory, true) {
+                self.forget_uncovered(&directory);
+            } else if !directory.ancestors().any(|path| matches!(self.failed.get(path), Some(Failure::Other(_)))) {
+                self.index.remove_unlisted(&directory);
+            }
+        }
+    }
+
     pub(super) fn fail(&mut self, path: &Path, failure: Failure) {
         let is_hole = matches!(failure, Failure::Other(_));
         if self.failed.insert(path.to_path_buf(), failure).is_none() {
@@ -164,7 +182,10 @@ impl Worker {
     fn take_up(&mut self, seen: Result<Seen, PathBuf>) {
         let Seen { visit: Visit { directory, why, at }, watched, listing } = match seen {
             Ok(seen) => seen,
-            Err(not_covered) => return self.forget(&not_covered),
+            Err(not_covered) => {
+                self.forget(&not_covered);
+                return self.forget_uncovered(&not_covered);
+            }
         };
         match watched {
             Ok(attention) => {
@@ -216,11 +237,12 @@ impl Worker {
 
     fn compare(&mut self, directory: &Path, why: Why, at: Instant, listing: Listing) {
         let Listing { files, directories } = listing;
-        let first =
-            why == Why::Start || (matches!(why, Why::Recheck | Why::Poll) && self.index.awaits_listing(directory));
+        // A new root may lie where there was one before, which left out other files.
+        let first = matches!(why, Why::Start | Why::Recheck | Why::Poll) && self.index.awaits_listing(directory);
         match why {
             _ if first => {
                 let max_file_bytes = self.max_file_bytes;
+                self.forget_uncovered_files(directory, &files);
                 self.index.list(directory, files, |path| probe::look(path, max_file_bytes).1);
             }
             Why::Appeared => {
@@ -247,6 +269,18 @@ impl Worker {
         }
         for name in directories {
             self.descend(Visit { directory: directory.join(name), why, at });
+        }
+    }
+
+    /// Of those that are known but not `here`, which may as well have gone.
+    fn forget_uncovered_files(&mut self, directory: &Path, here: &[(OsString, Look)]) {
+        let here: HashSet<&OsStr> = here.iter().map(|(name, _)| name.as_os_str()).collect();
+        let missing = self.index.files_in(directory).filter(|(name, _)| !here.contains(name));
+        let missing: Vec<_> = missing.map(|(name, _)| directory.join(name)).collect();
+        for file in missing {
+            if !self.covers(&file, false) {
+                self.index.forget_file(&file);
+            }
         }
     }
 

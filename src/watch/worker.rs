@@ -161,18 +161,8 @@ impl Worker {
         }
         for command in taken.commands {
             match command {
-                Command::AddRoot(root) => {
-                    let history = self.saved.load(&root, &mut self.index);
-                    self.histories.insert(root.clone(), history);
-                    self.starting.push(root.clone());
-                    self.add_root(root);
-                }
-                Command::RemoveRoot(root) => {
-                    self.save_root(&root);
-                    self.histories.remove(&root);
-                    self.saved.release(&root);
-                    self.remove_root(&root);
-                }
+                Command::AddRoot(root) => self.begin_root(root),
+                Command::RemoveRoot(root) => self.end_root(&root),
                 Command::RootReplaced(root) => {
                     self.forget(&root);
                     self.recheck(&root, now);
@@ -213,7 +203,7 @@ impl Worker {
 
     pub(super) fn finish_walk(&mut self) {
         for root in mem::take(&mut self.starting) {
-            self.index.drop_unlisted(&root);
+            self.forget_unlisted(&root);
         }
         if mem::take(&mut self.hole) {
             (self.sink)(FileEventBatch { rescan: true, ..FileEventBatch::default() });
@@ -301,8 +291,11 @@ impl Worker {
     }
 
     fn settle(&mut self, change: FileChange) -> Option<Told> {
-        // Its root may have gone since.
-        self.rules.root_of(&change.path)?;
+        // Its root may have gone since, or the rules have changed.
+        if !self.covers(&change.path, false) {
+            self.index.forget_file(&change.path);
+            return None;
+        }
         self.hear_of_own(&change.path);
         if let Some(from) = &change.from {
             self.hear_of_own(from);

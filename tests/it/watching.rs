@@ -1,6 +1,7 @@
 //! What a client believes that knows nothing but the notifications, against what is on disk.
 
 mod bursts;
+mod histories;
 mod others;
 mod soak;
 mod tools;

@@ -31,13 +31,22 @@ impl Field {
 
     /// `prepare` is run on the directory before it is watched.
     pub fn with(config: WatchConfig, prepare: impl FnOnce(&Path)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        prepare(dir.path());
-        let (sender, reports) = mpsc::channel();
-        let watcher = Watcher::start(config, move |batch| drop(sender.send(batch))).unwrap();
-        let field = Self { watcher, reports, dir };
+        let field = Self::without_root(config, prepare);
         field.add_root("");
         field
+    }
+
+    pub fn without_root(config: WatchConfig, prepare: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let (watcher, reports) = start(config);
+        Self { watcher, reports, dir }
+    }
+
+    /// Ends the watcher and starts another one, without roots.
+    pub fn restart(&mut self, config: WatchConfig) {
+        self.watcher.end();
+        (self.watcher, self.reports) = start(config);
     }
 
     pub fn add_root(&self, name: &str) {
@@ -170,6 +179,11 @@ impl Field {
 
 fn hash(content: Option<&str>) -> Option<ContentHash> {
     content.map(|content| ContentHash::of(content.as_bytes()))
+}
+
+fn start(config: WatchConfig) -> (Watcher, Receiver<FileEventBatch>) {
+    let (sender, reports) = mpsc::channel();
+    (Watcher::start(config, move |batch| drop(sender.send(batch))).unwrap(), reports)
 }
 
 /// Lets two files change places in one step.

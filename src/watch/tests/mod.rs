@@ -6,6 +6,8 @@ mod disk;
 mod failures;
 #[cfg(target_os = "linux")]
 mod field;
+#[cfg(target_os = "linux")]
+mod histories;
 mod model;
 #[cfg(target_os = "linux")]
 mod own;

@@ -72,6 +72,18 @@ impl Client {
         self.peer.close_input();
         self.peer.end().unwrap_or_else(|error| panic!("{error}"))
     }
+
+    /// Ends the server's input, whatever it has still to say, and waits for its end.
+    pub fn leave(mut self) {
+        self.ended = true;
+        self.peer.leave().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Kills the server, which must be a binary, whatever it has said.
+    pub fn kill(mut self) {
+        self.ended = true;
+        self.peer.kill().unwrap_or_else(|error| panic!("{error}"));
+    }
 }
 
 impl Drop for Client {

@@ -74,6 +74,13 @@ impl Connection {
         self.input = None;
     }
 
+    /// Ends a binary as a crash does, in the middle of what it is doing.
+    pub fn kill(&mut self) -> Result<u8, String> {
+        let kill = self.kill.take().ok_or("it is no process of its own, or has ended")?;
+        kill();
+        self.exit_code()
+    }
+
     /// Waits for the next message; `None` is the end of the server's output.
     pub fn next_message(&mut self) -> Result<Option<Value>, String> {
         match self.messages.recv_timeout(PATIENCE) {

@@ -126,6 +126,17 @@ impl Peer {
         if self.unclaimed.is_empty() { Ok(code) } else { Err(format!("the session ended{}", self.list_unclaimed())) }
     }
 
+    /// Ends the session as a client does that does not listen any more.
+    pub fn leave(&mut self) -> Result<u8, String> {
+        self.close_input();
+        while self.receive()? {}
+        self.connection.exit_code()
+    }
+
+    pub fn kill(&mut self) -> Result<u8, String> {
+        self.connection.kill()
+    }
+
     fn list_unclaimed(&self) -> String {
         self.unclaimed.iter().map(|message| format!("\nunclaimed message: {message}")).collect()
     }
