@@ -1,5 +1,7 @@
 //! `ploke-io serve`: the sidecar itself, with the settings of command line and environment as defaults.
 
+mod input;
+
 use std::{
     env,
     ffi::OsStr,
@@ -50,7 +52,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         state_dir: logging::state_dir(),
     };
     let code = match stdio() {
-        Ok((input, output)) => server::serve(input, output, options),
+        Ok((input, output)) => server::serve(input::Input::new(input), output, options),
         Err(error) => {
             tracing::error!(%error, "stdin or stdout can not be used");
             1
