@@ -23,8 +23,8 @@ pub struct ScanParams {
     pub hashes: Vec<HashKind>,
     /// The workspace roots to list; all, if absent.
     pub roots: Option<Vec<FileUri>>,
-    /// Lists only files that match one of these patterns, which are lines of a `.gitignore` file in the root; all, if
-    /// there is none.
+    /// Lists only files that match one of these patterns, which are lines of a `.gitignore` file in the root (one with a
+    /// `!` takes back those before it); all, if there is none.
     #[serde(default)]
     pub include: Vec<String>,
     /// Does not list files that match one of these patterns, nor what is in such directories.
