@@ -1,3 +1,4 @@
+import * as os from "node:os";
 import * as vscode from "vscode";
 import type { PlokeApi } from "./api";
 import { ChangesView } from "./changesView";
@@ -5,6 +6,7 @@ import type { ListedChange } from "./changes";
 import { Previews } from "./preview";
 import { scanWorkspace } from "./scanCommand";
 import { messageOf, Server } from "./server";
+import { logFolder, newestLog } from "./serverLog";
 import { Session, type Undoable } from "./session";
 import { copySnippetReference } from "./snippetReference";
 import { statusReport } from "./status";
@@ -39,7 +41,7 @@ export function activate(context: vscode.ExtensionContext): PlokeApi {
     ),
     command("openChange", (listed: ListedChange) => view.open(listed)),
     command("clearChanges", () => session.clearRecent()),
-    command("openLog", () => session.server.log.show()),
+    command("openLog", () => openLog(session.server)),
     command("restartServer", () => session.server.restart()),
     vscode.workspace.onDidGrantWorkspaceTrust(() => session.server.restart()),
     vscode.workspace.onDidChangeConfiguration((event) => {
@@ -66,7 +68,7 @@ function command(name: string, run: (argument: never) => unknown): vscode.Dispos
     } catch (error) {
       const answer = await vscode.window.showErrorMessage(`ploke-io: ${messageOf(error)}`, "Open Log");
       if (answer !== undefined) {
-        server?.log.show();
+        await vscode.commands.executeCommand("ploke.openLog");
       }
     }
   });
@@ -77,6 +79,20 @@ async function showStatus(session: Session, texts: Texts): Promise<void> {
   const { methods = [], openBuffers } = session.server.capabilities ?? {};
   const features = openBuffers ? [...methods, "open buffers"] : methods;
   await texts.show("ploke-io status", statusReport(status, session.server.pid, features));
+}
+
+/** Shows what the extension logs, and the end of what the server itself has logged last, if there is such a file. */
+async function openLog(server: Server): Promise<void> {
+  server.log.show(true);
+  const file = newestLog(
+    logFolder({ env: process.env, platform: process.platform, home: os.homedir(), serverFolder: server.folder }),
+  );
+  if (file !== undefined) {
+    const document = await vscode.workspace.openTextDocument(file);
+    const end = document.lineAt(document.lineCount - 1).range;
+    await vscode.window.showTextDocument(document, { preview: true, selection: end });
+    await vscode.commands.executeCommand("workbench.action.files.setActiveEditorReadonlyInSession");
+  }
 }
 
 async function previewEdits(previews: Previews, file: vscode.Uri | undefined): Promise<void> {

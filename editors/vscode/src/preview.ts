@@ -3,7 +3,7 @@ import type { ApplyEditsParams, ApplyEditsResult, FileResult } from "./protocol"
 import type { Session } from "./session";
 import type { Texts } from "./texts";
 import { applyHunks, type FileDiff, parseUnifiedDiff } from "./unifiedDiff";
-import { explain, pinned } from "./workspaceEdits";
+import { explain, pinned, whyNoUndo } from "./workspaceEdits";
 
 /** One file of a preview; an empty side stands for a file that is not there. */
 interface Side {
@@ -58,13 +58,22 @@ export class Previews {
       return undefined;
     }
     const result = await this.session.applyEdits(pinned(params, dryRun), "previewed edits");
-    if (result.applied) {
-      const files = result.files.length === 1 ? "1 file" : `${result.files.length} files`;
+    this.report(result);
+    return result;
+  }
+
+  private report(result: ApplyEditsResult): void {
+    if (!result.applied) {
+      void vscode.window.showErrorMessage(`The edits were not applied: ${explain(result)}`);
+      return;
+    }
+    const files = result.files.length === 1 ? "1 file" : `${result.files.length} files`;
+    const noUndo = whyNoUndo(result);
+    if (noUndo === undefined) {
       vscode.window.setStatusBarMessage(`$(check) ploke-io: ${files} changed`, 5000);
     } else {
-      void vscode.window.showErrorMessage(`The edits were not applied: ${explain(result)}`);
+      void vscode.window.showWarningMessage(`${files} changed. ploke-io can not undo this: ${noUndo}`);
     }
-    return result;
   }
 
   private async sides(dryRun: ApplyEditsResult): Promise<Side[]> {

@@ -46,6 +46,11 @@ export class Server implements vscode.Disposable {
     return this.current?.process.pid;
   }
 
+  /** The folder that the process is started in. */
+  get folder(): string {
+    return vscode.workspace.workspaceFolders?.find(({ uri }) => uri.scheme === "file")?.uri.fsPath ?? process.cwd();
+  }
+
   get capabilities(): PlokeCapabilities | undefined {
     return this.state === "running" ? capabilitiesOf(this.current?.client) : undefined;
   }
@@ -190,8 +195,7 @@ export class Server implements vscode.Disposable {
   }
 
   private spawn(file: string): Promise<ChildProcess> {
-    const cwd = vscode.workspace.workspaceFolders?.find((folder) => folder.uri.scheme === "file")?.uri.fsPath;
-    const child = spawn(file, ["--stdio"], { cwd, stdio: "pipe" });
+    const child = spawn(file, ["--stdio"], { cwd: this.folder, stdio: "pipe" });
     child.once("exit", (code, signal) => this.log.info(`process ${child.pid} ended: ${signal ?? `code ${code}`}`));
     return new Promise((resolve, reject) => {
       child.once("error", reject);
@@ -221,7 +225,7 @@ export class Server implements vscode.Disposable {
   private async tell(message: string, ...more: "Choose Program…"[]): Promise<void> {
     const answer = await vscode.window.showErrorMessage(message, ...more, "Open Settings", "Open Log");
     if (answer === "Open Log") {
-      this.log.show();
+      await vscode.commands.executeCommand("ploke.openLog");
     } else if (answer === "Open Settings") {
       await vscode.commands.executeCommand("workbench.action.openSettings", "ploke.server.path");
     } else if (answer === "Choose Program…") {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import * as vscode from "vscode";
 import type { PlokeApi } from "./api";
-import { filesOf } from "./workspaceEdits";
+import { canBeUndone, filesOf } from "./workspaceEdits";
 import { RecentChanges, TextCache, whoMade } from "./changes";
 import type {
   ApplyEditsParams,
@@ -9,7 +9,6 @@ import type {
   ChangesResult,
   FileChange,
   FileChangedParams,
-  FileResult,
   ScanParams,
   ScanResult,
   SnippetsParams,
@@ -119,7 +118,7 @@ export class Session implements vscode.Disposable {
     this.labels.set(origin, label);
     await Promise.all(filesOf(params).map((uri) => this.remember(vscode.Uri.parse(uri))));
     const result: ApplyEditsResult = await this.server.request("ploke/applyEdits", { ...params, origin }, token);
-    if (result.files.some((file) => file.status === "applied" && !isInBuffer(file))) {
+    if (canBeUndone(result)) {
       await this.setUndoable([{ origin, label }, ...this.undoable]);
     }
     return result;
@@ -227,11 +226,6 @@ export class Session implements vscode.Disposable {
 /** The server and the editor may spell the same URI differently. */
 function keyOf(uri: string): string {
   return vscode.Uri.parse(uri).toString();
-}
-
-/** An edit of unsaved work went to the editor, which undoes it as its own. */
-function isInBuffer(file: FileResult): boolean {
-  return file.appliedTo === "buffer";
 }
 
 /** The kind of the item error that a failed request carries. */

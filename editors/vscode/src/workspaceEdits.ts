@@ -42,3 +42,14 @@ export function explain(result: ApplyEditsResult): string {
   const errors = result.files.flatMap((file) => (file.error ? [file.error.message] : []));
   return [...new Set([result.failureReason ?? "Nothing was changed.", ...errors])].join("\n");
 }
+
+/** Whether `ploke/undo` can take back what was done: something went to disk, and the server has kept what was there. */
+export function canBeUndone(result: ApplyEditsResult): boolean {
+  const isOnDisk = result.files.some((file) => file.status === "applied" && file.appliedTo !== "buffer");
+  return isOnDisk && whyNoUndo(result) === undefined;
+}
+
+/** Why the server has not kept what an undo would need, for people; undefined if it did not say so. */
+export function whyNoUndo({ files }: ApplyEditsResult): string | undefined {
+  return files.flatMap((file) => file.warnings ?? []).find((warning) => warning.kind === "undoNotKept")?.message;
+}

@@ -34,4 +34,17 @@ function M.without_null(value)
   return value
 end
 
+--- Why `ploke.undo` can not take back what was applied, if that was said.
+---@param result table of `ploke/applyEdits`
+---@return string?
+function M.why_no_undo(result)
+  for _, file in ipairs(result.files) do
+    for _, warning in ipairs(file.warnings or {}) do
+      if warning.kind == "undoNotKept" then
+        return warning.message
+      end
+    end
+  end
+end
+
 return M

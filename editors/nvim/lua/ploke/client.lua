@@ -127,7 +127,7 @@ local function start(server)
   local settings = config.get()
   local program = settings.cmd[1]
   if vim.fn.executable(program) == 0 then
-    local advice = "%s was not found. Install it (cargo install --path .) or set vim.g.ploke = "
+    local advice = "%s was not found. Install it (cargo install --locked --path .) or set vim.g.ploke = "
       .. "{ cmd = { '/path/to/ploke-io' } }; :checkhealth ploke tells more"
     return give_up(server, advice:format(program))
   end

@@ -1,4 +1,5 @@
 --- `:Ploke` and its subcommands.
+local answer = require("ploke.answer")
 local client = require("ploke.client")
 local ploke = require("ploke")
 local roots = require("ploke.roots")
@@ -289,7 +290,11 @@ subcommands.apply = {
           if not result.applied then
             return ui.error(failed(result))
           end
-          ui.notify(("%d files changed; :Ploke undo takes it back"):format(#result.files))
+          local changed, no_undo = ("%d files changed"):format(#result.files), answer.why_no_undo(result)
+          if no_undo then
+            return ui.warn(("%s; :Ploke undo can not take it back: %s"):format(changed, no_undo))
+          end
+          ui.notify(changed .. "; :Ploke undo takes it back")
         end)
       )
     end

@@ -27,7 +27,7 @@ function M.check_program(settings)
   local program = settings.cmd[1]
   if vim.fn.executable(program) == 0 then
     return vim.health.error(program .. " was not found", {
-      "Build it: `cargo install --path .` in the directory of ploke-io",
+      "Build it: `cargo install --locked --path .` in the directory of ploke-io",
       "Or tell where it is: `vim.g.ploke = { cmd = { '/path/to/ploke-io' } }`",
     })
   end

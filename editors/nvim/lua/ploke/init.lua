@@ -67,6 +67,15 @@ local function call(method, params, options, callback, on_result)
   end)
 end
 
+---@param result table of `ploke/applyEdits`
+---@return boolean
+local function can_be_undone(result)
+  local changed = vim.iter(result.files):any(function(file)
+    return file.status == "applied"
+  end)
+  return result.applied and changed and not require("ploke.answer").why_no_undo(result)
+end
+
 --- Changes the settings; not needed if `vim.g.ploke` has them or the defaults will do.
 ---@param options table? see |ploke-settings|
 function M.setup(options)
@@ -95,7 +104,7 @@ end
 ---@param callback ploke.Callback?
 function M.apply_edits(params, options, callback)
   return call("ploke/applyEdits", params, options, callback, function(root, result)
-    if result.applied then
+    if can_be_undone(result) then
       origins[root] = origins[root] or {}
       table.insert(origins[root], result.origin)
     end
@@ -138,7 +147,7 @@ function M.status(options, callback)
   return call("ploke/status", vim.empty_dict(), options, callback)
 end
 
---- Origins of the edits that were made from this Neovim and not taken back, the newest last.
+--- Origins of the edits that were made from this Neovim and can be taken back, the newest last.
 ---@param root string
 ---@return string[]
 function M.origins(root)

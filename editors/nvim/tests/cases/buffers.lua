@@ -229,6 +229,26 @@ t.test("a command's edit of a dirty buffer is shown and arrives in the buffer", 
   t.equal(t.read(root .. "/a.txt"), "one\nmore\n", "on disk")
 end)
 
+t.test("a command's edit of a dirty buffer and a file is told to have no undo, and none is offered", function()
+  local root = open({ ["a.txt"] = "one\nmore\n" })
+  t.needs_open_buffers(root)
+  t.type_line(2, "unsaved")
+  local change = {
+    textDocument = { uri = vim.uri_from_bufnr(0) },
+    edits = { { expectedText = "unsaved", newText = "edited" } },
+  }
+  local create = { kind = "create", uri = vim.uri_from_fname(root .. "/new.txt") }
+  vim.fn.setreg('"', vim.json.encode({ documentChanges = { change, create } }))
+  vim.cmd("Ploke apply")
+  t.wait("the preview", t.float)
+  t.press("y")
+  t.wait_message("2 files changed; :Ploke undo can not take it back: ")
+  t.check(not t.has_message(":Ploke undo takes it back"), "an undo was offered")
+  t.equal(require("ploke").origins(root), {}, "origins")
+  vim.cmd("Ploke undo")
+  t.wait_message("nothing was applied from here")
+end)
+
 t.test("a dirty buffer that can not be changed refuses its edit", function()
   local root = open({ ["a.txt"] = "one\nmore\n" })
   t.needs_open_buffers(root)

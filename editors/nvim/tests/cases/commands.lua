@@ -228,6 +228,29 @@ t.test("an undo without anything to take back is told", function()
   t.wait_message("nothing was applied from here")
 end)
 
+t.test("an edit that has changed nothing is not offered to be undone", function()
+  local root = t.project({ ["a.txt"] = "one\n" })
+  local result = t.call("apply_edits", vim.json.decode(apply_params(root, "one")))
+  t.equal({ result.applied, result.files[1].status }, { true, "unchanged" }, "result")
+  t.equal(require("ploke").origins(root), {}, "origins")
+end)
+
+t.test("an undo takes back what has one, not what was applied after it without one", function()
+  require("ploke").setup({ init_options = { undo = { keepBytes = 2000 } } })
+  local root = t.project({ ["a.txt"] = "one\n", ["long.txt"] = ("long"):rep(1000) })
+  preview(root)
+  t.press("y")
+  t.wait_message("1 files changed; :Ploke undo takes it back")
+  local change = {
+    textDocument = { uri = vim.uri_from_fname(root .. "/long.txt") },
+    edits = { { expectedText = ("long"):rep(1000), newText = "short" } },
+  }
+  t.equal(t.call("apply_edits", { documentChanges = { change } }).applied, true, "applied")
+  vim.cmd("Ploke undo")
+  t.wait_message("1 files are as they were")
+  t.equal(t.read(root .. "/a.txt"), "one\n", "on disk")
+end)
+
 t.test("an undo of a file that has changed meanwhile is refused", function()
   local root = t.project({ ["a.txt"] = "one\n" })
   preview(root)

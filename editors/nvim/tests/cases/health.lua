@@ -36,7 +36,7 @@ t.test("a missing program is an error with advice", function()
   require("ploke").setup({ cmd = { "/no/such/ploke-io" } })
   local text = report()
   has(text, "ERROR /no/such/ploke-io was not found")
-  has(text, "cargo install")
+  has(text, "`cargo install --locked --path .`")
 end)
 
 t.test("another program is an error", function()

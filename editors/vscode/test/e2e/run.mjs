@@ -182,6 +182,25 @@ try {
     assert.equal(read("buffer.txt"), "saved\n");
   }), "the server does not announce open buffers");
 
+  await step("edits of a file and an unsaved buffer are told to have no undo, and none is offered", openBuffers && (async () => {
+    await previewFromClipboard({
+      label: "no undo",
+      documentChanges: [
+        { textDocument: { uri: uri("buffer.txt") }, edits: [{ expectedText: "typed and edited", newText: "previewed" }] },
+        { kind: "create", uri: uri("beside.txt"), text: "made\n" },
+      ],
+    });
+    const question = await editor.notification("Apply these edits to 2 files?");
+    await question.getByRole("button", { name: "Apply" }).click();
+    await editor.notification("2 files changed. ploke-io can not undo this");
+    assert.equal(read("beside.txt"), "made\n");
+    await editor.dismissNotifications();
+    await editor.run("Ploke: Undo Last Sidecar Transaction");
+    await editor.notification("Undone: tool edit.");
+    assert.equal(read("tool.txt"), "first\nsecond\n");
+    await editor.dismissNotifications();
+  }), "the server does not announce open buffers");
+
   await step("a killed server comes back as another process", async () => {
     process.kill(pid, "SIGKILL");
     await statusBar("ploke: restarting").or(statusBar("ploke: watching")).first().waitFor();
@@ -197,6 +216,8 @@ try {
   await step("log and restart are at hand", async () => {
     await editor.run("Ploke: Open Log");
     await page.locator(".part.panel").filter({ hasText: "starting" }).first().waitFor();
+    await page.locator(".tab.active").filter({ hasText: /ploke-io\..*log/ }).waitFor();
+    await editor.until("the end of the server's log", async () => (await editor.shownText()).includes("INFO"));
     const before = await shownPid();
     await editor.run("Ploke: Restart Server");
     await editor.until("another process", async () => (await shownPid().catch(() => before)) !== before);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ApplyEditsResult } from "../../src/protocol";
-import { explain, filesOf, parseEdits, pinned } from "../../src/workspaceEdits";
+import type { ApplyEditsResult, FileResult } from "../../src/protocol";
+import { canBeUndone, explain, filesOf, parseEdits, pinned, whyNoUndo } from "../../src/workspaceEdits";
 
 const result: ApplyEditsResult = { applied: false, dryRun: true, durability: "full", origin: "o", files: [] };
 
@@ -48,4 +48,25 @@ void test("a failure is explained once, with what is wrong with each file", () =
   const error = { kind: "notFound", severity: "fatal", message: "a: gone" } as const;
   const failed: ApplyEditsResult = { ...result, failureReason: "a: gone", files: [{ uri: "a", status: "error", error }] };
   assert.equal(explain(failed), "a: gone");
+});
+
+void test("an undo is offered for what went to disk, unless the server has said that it keeps none", () => {
+  const written: FileResult = { uri: "a", status: "applied" };
+  const inBuffer: FileResult = { uri: "b", status: "applied", appliedTo: "buffer" };
+  const warned = (kind: "undoNotKept" | "writtenInPlace"): FileResult => ({
+    ...written,
+    warnings: [{ kind, severity: "warning", message: kind }],
+  });
+  const cases: [boolean, string | undefined, FileResult[]][] = [
+    [true, undefined, [written]],
+    [true, undefined, [warned("writtenInPlace")]],
+    [false, undefined, [inBuffer]],
+    [false, undefined, [{ uri: "c", status: "unchanged" }]],
+    [false, "undoNotKept", [warned("undoNotKept")]],
+    [false, "undoNotKept", [written, warned("undoNotKept")]],
+  ];
+  for (const [undoable, reason, files] of cases) {
+    assert.equal(canBeUndone({ ...result, applied: true, files }), undoable, JSON.stringify(files));
+    assert.equal(whyNoUndo({ ...result, applied: true, files }), reason, JSON.stringify(files));
+  }
 });
