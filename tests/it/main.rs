@@ -6,6 +6,8 @@ mod command_line;
 mod documents;
 mod library;
 #[cfg(feature = "server")]
+// Watching is tested on Linux only.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 mod support;
 #[cfg(feature = "server")]
 mod transcripts;
