@@ -136,7 +136,10 @@ pub struct TextDocument {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "TextEditFields")]
 #[schemars(!try_from, rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("anyOf" = [{ "required": ["range"] }, { "required": ["expectedText"] }]))]
+#[schemars(extend("anyOf" = [
+    { "required": ["range"], "properties": { "range": { "type": "object" } } },
+    { "required": ["expectedText"], "properties": { "expectedText": { "type": "string" } } },
+]))]
 pub struct TextEdit {
     /// Without one: the one place where `expectedText` stands.
     pub range: Option<Range>,

@@ -44,6 +44,15 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// Reads null as the default, which a field has that is left out.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A half-open range of a text, in bytes or as LSP gives it; an empty one is an insertion point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "RangeFields")]

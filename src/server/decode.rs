@@ -69,13 +69,18 @@ fn reason(error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
+mod samples;
+
+#[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, fmt::Debug};
+
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{samples::samples, *};
     use crate::protocol::{
-        InitializationOptions, apply_edits::ApplyEditsParams, scan::ScanParams, snippets::SnippetsParams,
-        status::StatusParams,
+        InitializationOptions, apply_edits::ApplyEditsParams, changes::ChangesParams, scan::ScanParams, schema::schema,
+        snippets::SnippetsParams, status::StatusParams, sync::SyncParams, undo::UndoParams,
     };
 
     fn decode<T: DeserializeOwned>(params: Value) -> Result<T, RpcError> {
@@ -114,6 +119,41 @@ mod tests {
     fn params_that_were_left_out_are_empty() {
         assert_eq!(decode(json!(null)), Ok(StatusParams {}));
         assert_eq!(decode(json!({})), Ok(StatusParams {}));
+    }
+
+    #[test]
+    fn null_is_the_same_as_nothing_for_every_field_that_may_be_left_out() {
+        let schema = schema();
+        let params = schema["methods"].as_object().unwrap().values().map(|method| &method["params"]);
+        let mut types: BTreeSet<&str> = params
+            .chain([&schema["initialize"]["initializationOptions"]])
+            .map(|reference| reference["$ref"].as_str().unwrap().trim_start_matches("#/$defs/"))
+            .collect();
+        let mut check = |name: &str, decode: fn(&Value) -> String| {
+            assert!(types.remove(name), "{name}");
+            let wrong = samples(&schema["$defs"][name], &schema["$defs"]).into_iter().filter_map(|sample| {
+                let (given, expected) = (decode(&sample.with_null), decode(&sample.without));
+                (given != expected || given.starts_with("Err")).then(|| format!("{} is {given}", sample.with_null))
+            });
+            wrong.collect::<Vec<_>>()
+        };
+        let wrong = [
+            check("SnippetsParams", shown::<SnippetsParams>),
+            check("ScanParams", shown::<ScanParams>),
+            check("ApplyEditsParams", shown::<ApplyEditsParams>),
+            check("UndoParams", shown::<UndoParams>),
+            check("SyncParams", shown::<SyncParams>),
+            check("ChangesParams", shown::<ChangesParams>),
+            check("StatusParams", shown::<StatusParams>),
+            check("InitializationOptions", shown::<InitializationOptions>),
+        ]
+        .concat();
+        assert!(types.is_empty(), "not looked at: {types:?}");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    fn shown<T: DeserializeOwned + Debug>(params: &Value) -> String {
+        format!("{:?}", decode::<T>(params.clone()))
     }
 
     #[test]
