@@ -152,7 +152,7 @@ pub struct TextEdit {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an edit")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TextEditFields {
     range: Option<Range>,
     new_text: String,
@@ -174,7 +174,7 @@ impl TryFrom<TextEditFields> for TextEdit {
 
 /// The fields of every kind of change.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a change")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ChangeFields {
     kind: Option<Kind>,
     text_document: Option<TextDocument>,
@@ -197,7 +197,7 @@ enum Kind {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "options")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OptionFields {
     overwrite: Option<bool>,
     ignore_if_exists: Option<bool>,

@@ -1,9 +1,12 @@
 //! From the params of a request to their types.
 
+mod strict;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
+use self::strict::Strict;
 use super::method::RpcError;
 
 /// Decodes the params of a request; `null` stands for an empty object.
@@ -14,7 +17,6 @@ pub(crate) fn decode_params<T: DeserializeOwned>(json: &str) -> Result<T, RpcErr
     match json.as_bytes() {
         b"null" => decode("{}"),
         [b'{', ..] => decode(json),
-        // Serde would take the fields of an array in their order.
         _ => Err(RpcError::invalid_params("params must be an object")),
     }
 }
@@ -22,15 +24,23 @@ pub(crate) fn decode_params<T: DeserializeOwned>(json: &str) -> Result<T, RpcErr
 /// Decodes JSON; the error names the path of the field that is wrong.
 pub(crate) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, RpcError> {
     // Keeping track of the path costs time, so it is done only when it is known that there is something wrong.
-    serde_json::from_str(json).or_else(|_| {
+    read(json).or_else(|_| {
         let mut json = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid(&json_path(error.path()), error.inner()))
+        serde_path_to_error::deserialize(Strict(&mut json))
+            .map_err(|error| invalid(&json_path(error.path()), error.inner()))
     })
+}
+
+fn read<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    let value = T::deserialize(Strict(&mut json))?;
+    json.end()?;
+    Ok(value)
 }
 
 /// Decodes a part of params that stands at `path`; the error names the JSON path of the field that is wrong.
 pub(crate) fn decode_part<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, RpcError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let inner = json_path(error.path());
         let separator = if inner.is_empty() || inner.starts_with('[') { "" } else { "." };
         invalid(&format!("{path}{separator}{inner}"), error.inner())
@@ -65,7 +75,28 @@ fn json_path(path: &Path) -> String {
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
+    in_words_of_json(text.strip_suffix(&place).unwrap_or(&text))
+}
+
+/// Serde's message about a value of another type, or about a number that is too large or too small, in the words of JSON
+/// in place of those of Rust.
+fn in_words_of_json(text: &str) -> String {
+    let Some((problem, expected)) = text.rsplit_once(", expected ") else { return text.to_owned() };
+    let problem = match problem {
+        "invalid type: map" => "invalid type: object",
+        "invalid type: sequence" => "invalid type: list",
+        other => other,
+    };
+    let expected = match expected {
+        "a map" => "an object",
+        "a sequence" => "a list",
+        "u32" => "an integer from 0 to 4294967295",
+        "i32" => "an integer from -2147483648 to 2147483647",
+        "u64" => "an integer from 0 on",
+        name if name.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{problem}, expected {expected}")
 }
 
 #[cfg(test)]
@@ -100,8 +131,11 @@ mod tests {
     #[test]
     fn a_part_is_named_from_the_beginning() {
         for (value, message) in [
-            (json!({ "cache": { "bytes": true } }), "options.cache.bytes: invalid type: boolean `true`, expected u64"),
-            (json!(1), "options: invalid type: integer `1`, expected struct InitializationOptions"),
+            (
+                json!({ "cache": { "bytes": true } }),
+                "options.cache.bytes: invalid type: boolean `true`, expected an integer from 0 on",
+            ),
+            (json!(1), "options: invalid type: integer `1`, expected an object"),
         ] {
             let error = decode_part::<InitializationOptions>("options", &value).unwrap_err();
             assert_eq!(error.message, message);
@@ -157,6 +191,50 @@ mod tests {
     }
 
     #[test]
+    fn arrays_are_not_taken_for_objects_nor_objects_for_strings() {
+        let bytes = json!({ "startByte": 0, "endByte": 0 });
+        let document = json!({ "uri": "file:///a" });
+        let change = |change: Value| json!({ "documentChanges": [change] });
+        let edit =
+            |range: Value| change(json!({ "textDocument": document, "edits": [{ "range": range, "newText": "" }] }));
+        refused::<ApplyEditsParams>([
+            (
+                edit(json!({ "start": [0, 0], "end": { "line": 0, "character": 0 } })),
+                "documentChanges[0].edits[0].range.start: invalid type: list, expected an object",
+            ),
+            (
+                edit(json!([0, 0, null, null])),
+                "documentChanges[0].edits[0].range: invalid type: list, expected an object",
+            ),
+            (
+                change(json!({ "textDocument": document, "edits": [[bytes, "", null, null]] })),
+                "documentChanges[0].edits[0]: invalid type: list, expected an object",
+            ),
+            (
+                change(json!({ "textDocument": ["file:///a", null], "edits": [] })),
+                "documentChanges[0].textDocument: invalid type: list, expected an object",
+            ),
+            (
+                change(json!({ "kind": "delete", "uri": "file:///a", "expected": [null, null, null, null] })),
+                "documentChanges[0].expected: invalid type: list, expected an object",
+            ),
+            (change(json!(["delete"])), "documentChanges[0]: invalid type: list, expected an object"),
+            (
+                json!({ "changes": { "file:///a": [] }, "expected": { "file:///a": [null, null, null, null] } }),
+                "expected[\"file:///a\"]: invalid type: list, expected an object",
+            ),
+            (
+                json!({ "changes": {}, "atomicity": { "perFile": null } }),
+                "atomicity: invalid type: object, expected a string",
+            ),
+            (json!({ "changes": {}, "atomicity": 1 }), "atomicity: invalid type: integer `1`, expected a string"),
+        ]);
+        refused::<InitializationOptions>([(json!({ "watch": [] }), "watch: invalid type: list, expected an object")]);
+        let error = decode_part::<InitializationOptions>("options", &json!({ "watch": [] })).unwrap_err();
+        assert_eq!(error.message, "options.watch: invalid type: list, expected an object");
+    }
+
+    #[test]
     fn params_that_are_no_object_are_refused() {
         refused::<StatusParams>([
             (json!([]), "params must be an object"),
@@ -172,7 +250,7 @@ mod tests {
         let hash = "0".repeat(64);
         refused::<SnippetsParams>([
             (json!({}), "missing field `snippets`"),
-            (json!({ "snippets": {} }), "snippets: invalid type: map, expected a sequence"),
+            (json!({ "snippets": {} }), "snippets: invalid type: object, expected a list"),
             (one(json!({})), "snippets[1]: missing field `uri`"),
             (one(json!({ "uri": "untitled:1" })), "snippets[1].uri: not a `file:` URI"),
             (one(json!({ "uri": 1 })), "snippets[1].uri: invalid type: integer `1`, expected a `file:` URI"),
@@ -203,13 +281,20 @@ mod tests {
             ),
             (
                 one(json!({ "uri": "file:///a", "range": { "startByte": -1, "endByte": 2 } })),
-                "snippets[1].range.startByte: invalid value: integer `-1`, expected u64",
+                "snippets[1].range.startByte: invalid value: integer `-1`, expected an integer from 0 on",
             ),
             (
                 one(
                     json!({ "uri": "file:///a", "range": { "start": { "line": 0 }, "end": { "line": 0, "character": 0 } } }),
                 ),
                 "snippets[1].range.start: missing field `character`",
+            ),
+            (
+                one(json!({ "uri": "file:///a", "range": {
+                    "start": { "line": 4_294_967_296_u64, "character": 0 },
+                    "end": { "line": 0, "character": 0 },
+                } })),
+                "snippets[1].range.start.line: invalid value: integer `4294967296`, expected an integer from 0 to 4294967295",
             ),
             (
                 one(json!({ "uri": "file:///a", "range": { "from": 1 } })),
@@ -276,7 +361,7 @@ mod tests {
             (edit(json!({ "range": range })), "documentChanges[1].edits[0]: missing field `newText`"),
             (
                 edit(json!({ "range": { "start": 1 }, "newText": "" })),
-                "documentChanges[1].edits[0].range.start: invalid type: integer `1`, expected a position",
+                "documentChanges[1].edits[0].range.start: invalid type: integer `1`, expected an object",
             ),
             (
                 edit(json!({ "range": {}, "newText": "" })),
