@@ -35,6 +35,7 @@ impl<'a> LineIndex<'a> {
     }
 
     /// Replaces a range of bytes between character boundaries, without looking at the lines before and after it again.
+    #[cfg(feature = "server")]
     pub(crate) fn replace(&mut self, range: Range<usize>, new: &str) {
         self.text.to_mut().replace_range(range.clone(), new);
         let (first, end) = (range.start.max(1), range.start + new.len());
@@ -46,6 +47,7 @@ impl<'a> LineIndex<'a> {
         self.line_starts.splice(changed..behind, line_starts_in(self.text.as_bytes(), first..=end));
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn into_text(self) -> String {
         self.text.into_owned()
     }
@@ -300,6 +302,7 @@ mod tests {
             }
         }
 
+        #[cfg(feature = "server")]
         #[test]
         fn lines_that_are_edited_are_those_of_the_text_they_become(
             first in "([a-c\r\n]|\r\n){0,12}",
