@@ -158,7 +158,7 @@ pub(crate) fn nearest_boundaries(text: &str, offset: usize) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use PositionEncoding::{Utf8, Utf16, Utf32};
-    use proptest::{prelude::*, sample::Index};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -306,10 +306,10 @@ mod tests {
         #[test]
         fn lines_that_are_edited_are_those_of_the_text_they_become(
             first in "([a-c\r\n]|\r\n){0,12}",
-            edits in prop::collection::vec((any::<Index>(), any::<Index>(), "([a-c\r\n]|\r\n){0,4}"), 1..5),
+            edits in prop::collection::vec((any::<[prop::sample::Index; 2]>(), "([a-c\r\n]|\r\n){0,4}"), 1..5),
         ) {
             let mut edited = LineIndex::of_document(first);
-            for (one, other, new) in edits {
+            for ([one, other], new) in edits {
                 let (one, other) = (one.index(edited.text.len() + 1), other.index(edited.text.len() + 1));
                 edited.replace(one.min(other)..one.max(other), &new);
                 prop_assert_eq!(&edited.line_starts, &LineIndex::of_document(&*edited.text).line_starts);
