@@ -1,10 +1,9 @@
 //! `ploke-io serve`: the sidecar itself, with the settings of command line and environment as defaults.
 
+mod environment;
 mod input;
 
 use std::{
-    env,
-    ffi::OsStr,
     fs::File,
     io,
     path::{self, PathBuf},
@@ -12,14 +11,14 @@ use std::{
 };
 
 use clap::{
-    Arg, Args, Command, Error,
-    builder::{PathBufValueParser, PossibleValuesParser, StringValueParser, TypedValueParser},
-    parser::ValueSource,
+    Args,
+    builder::{PathBufValueParser, PossibleValuesParser, TypedValueParser},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
+use self::environment::{environment, telling_variable};
 use crate::{
     logging::{self, Logging},
     protocol::{
@@ -36,8 +35,16 @@ use crate::{
 };
 
 pub(super) fn run(args: ServeArgs) -> ExitCode {
-    let stderr = args.log_stderr;
-    let defaults = args.into_settings();
+    let environment = match environment() {
+        Ok(environment) => environment,
+        Err(error) => {
+            // There is no other place to say it.
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+    };
+    let stderr = args.log_stderr.or(environment.log_stderr).unwrap_or(false);
+    let defaults = args.into_settings().merge_over(environment.into_settings());
     let logging = match Logging::start(defaults.log.clone(), stderr) {
         Ok(logging) => logging,
         Err(error) => {
@@ -95,111 +102,115 @@ fn widen_pipe<S>(_: S) {}
 
 /// Settings of the server. The client's initializationOptions take precedence over the command line, the command
 /// line over the environment.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
+#[command(mut_args = telling_variable)]
 pub(super) struct ServeArgs {
     /// Accepted and ignored: stdio is the only transport
     #[arg(long)]
     stdio: bool,
 
     /// Workspace root, used when the client names none; may be repeated. In the environment a list like PATH
-    #[arg(long = "root", env = "PLOKE_IO_ROOT", value_name = "DIR", value_parser = RepeatableParser(root_parser()))]
-    roots: Vec<Repeatable<FileUri>>,
+    /// [default: none]
+    #[arg(long = "root", value_name = "DIR", value_parser = root_parser())]
+    roots: Vec<FileUri>,
 
-    /// Where symbolic links may lead: inside their root, or into any root
-    #[arg(long, env = "PLOKE_IO_SYMLINK_POLICY", value_name = "POLICY", value_parser = wire_value::<SymlinkPolicy>(["denyCrossRoot", "follow"]))]
+    /// Where symbolic links may lead: inside their root, or into any root [default: denyCrossRoot]
+    #[arg(long, value_name = "POLICY", value_parser = wire_value::<SymlinkPolicy>(["denyCrossRoot", "follow"]))]
     symlink_policy: Option<SymlinkPolicy>,
 
-    /// Namespace of tracking hashes, when a request gives none
-    #[arg(long, env = "PLOKE_IO_NAMESPACE", value_name = "UUID")]
+    /// Namespace of tracking hashes, when a request gives none [default: 00000000-0000-0000-0000-000000000000]
+    #[arg(long, value_name = "UUID")]
     namespace: Option<Uuid>,
 
-    /// Whether files are watched
-    #[arg(long, env = "PLOKE_IO_WATCH", value_name = "BOOL")]
+    /// Whether files are watched [default: true]
+    #[arg(long, value_name = "BOOL")]
     watch: Option<bool>,
 
-    /// How long a file must be quiet before its change is told, in milliseconds
-    #[arg(long, env = "PLOKE_IO_DEBOUNCE_MS", value_name = "MS")]
+    /// How long a file must be quiet before its change is told, in milliseconds, 1 to 60000 [default: 50]
+    #[arg(long, value_name = "MS")]
     debounce_ms: Option<Bounded<1, 60_000>>,
 
-    /// How changes are noticed
-    #[arg(long, env = "PLOKE_IO_WATCH_BACKEND", value_name = "BACKEND", value_parser = wire_value::<WatchBackend>(["native", "poll"]))]
+    /// How changes are noticed [default: native]
+    #[arg(long, value_name = "BACKEND", value_parser = wire_value::<WatchBackend>(["native", "poll"]))]
     watch_backend: Option<WatchBackend>,
 
-    /// Time between two looks of the poll backend, in milliseconds
-    #[arg(long, env = "PLOKE_IO_POLL_INTERVAL_MS", value_name = "MS")]
+    /// Time between two looks of the poll backend, in milliseconds, 10 to 3600000 [default: 2000]
+    #[arg(long, value_name = "MS")]
     poll_interval_ms: Option<Bounded<10, 3_600_000>>,
 
-    /// Events of the system that may wait; more are dropped, and all is compared instead
-    #[arg(long, env = "PLOKE_IO_WATCH_CAPACITY", value_name = "COUNT")]
+    /// Events of the system that may wait, 16 to 16777216; more are dropped, and all is compared instead [default: 4096]
+    #[arg(long, value_name = "COUNT")]
     watch_capacity: Option<Bounded<16, 16_777_216>>,
 
-    /// Glob of files not to watch; may be repeated. In the environment a list like PATH
-    #[arg(long, env = "PLOKE_IO_WATCH_IGNORE", value_name = "GLOB", value_parser = RepeatableParser(StringValueParser::new()))]
-    watch_ignore: Vec<Repeatable<String>>,
+    /// What is not watched, a line as in a .gitignore file at each root; may be repeated. In the environment a list
+    /// like PATH [default: none]
+    #[arg(long, value_name = "LINE")]
+    watch_ignore: Vec<String>,
 
-    /// Whether files ignored by git are not watched
-    #[arg(long, env = "PLOKE_IO_GITIGNORE", value_name = "BOOL")]
+    /// Whether files ignored by git are not watched [default: true]
+    #[arg(long, value_name = "BOOL")]
     gitignore: Option<bool>,
 
-    /// Largest file for text operations
-    #[arg(long, env = "PLOKE_IO_MAX_FILE_BYTES", value_name = "BYTES")]
+    /// Largest file for text operations, in bytes, 1 to 9223372036854775807 [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
     max_file_bytes: Option<Bounded<1, { i64::MAX as u64 }>>,
 
-    /// Largest message a client may send
-    #[arg(long, env = "PLOKE_IO_MAX_MESSAGE_BYTES", value_name = "BYTES")]
+    /// Largest message a client may send, in bytes, 1024 to 4294967295 [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
     max_message_bytes: Option<Bounded<1024, 4_294_967_295>>,
 
-    /// Requests that work on files at the same time
-    #[arg(long, env = "PLOKE_IO_PERMITS", value_name = "COUNT")]
+    /// Files worked on at once, 1 to 65536 [default: a quarter of --fd-limit]
+    #[arg(long, value_name = "COUNT")]
     permits: Option<Bounded<1, 65_536>>,
 
-    /// Files open at the same time
-    #[arg(long, env = "PLOKE_IO_FD_LIMIT", value_name = "COUNT")]
+    /// Files and directories open at the same time; below 4 means 4, above 1024 means 1024 [default: a third of the
+    /// limit of open files, at most 100]
+    #[arg(long, value_name = "COUNT")]
     fd_limit: Option<u64>,
 
-    /// Memory for the cache of hashes; 0 turns it off
-    #[arg(long, env = "PLOKE_IO_CACHE_BYTES", value_name = "BYTES")]
+    /// Memory for the cache of hashes, in bytes; 0 turns it off [default: 33554432]
+    #[arg(long, value_name = "BYTES")]
     cache_bytes: Option<u64>,
 
-    /// Files in the cache of hashes
-    #[arg(long, env = "PLOKE_IO_CACHE_ENTRIES", value_name = "COUNT")]
+    /// Files in the cache of hashes; 0 turns it off [default: 100000]
+    #[arg(long, value_name = "COUNT")]
     cache_entries: Option<u64>,
 
-    /// Whether writes are synced to disk before they are reported
-    #[arg(long, env = "PLOKE_IO_DURABILITY", value_name = "LEVEL", value_parser = wire_value::<Durability>(["full", "bestEffort"]))]
+    /// Whether writes are synced to disk before they are reported [default: full]
+    #[arg(long, value_name = "LEVEL", value_parser = wire_value::<Durability>(["full", "bestEffort"]))]
     durability: Option<Durability>,
 
-    /// Whether locks are taken that other sidecars honour
-    #[arg(long, env = "PLOKE_IO_LOCKING", value_name = "POLICY", value_parser = wire_value::<Locking>(["advisory", "none"]))]
+    /// Whether locks are taken that other sidecars honour [default: advisory]
+    #[arg(long, value_name = "POLICY", value_parser = wire_value::<Locking>(["advisory", "none"]))]
     locking: Option<Locking>,
 
-    /// Bytes of replaced contents kept for ploke/undo; 0 keeps none [default: 256 MiB]
-    #[arg(long, env = "PLOKE_IO_UNDO_KEEP_BYTES", value_name = "BYTES")]
+    /// Bytes of replaced contents kept for ploke/undo; 0 keeps none [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
     undo_keep_bytes: Option<u64>,
 
     /// Days for which an edit can be undone; 0 keeps nothing [default: 7]
-    #[arg(long, env = "PLOKE_IO_UNDO_KEEP_DAYS", value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS")]
     undo_keep_days: Option<u64>,
 
     /// Directory of the log files [default: ploke-io/log in the platform's state directory]
-    #[arg(long, env = "PLOKE_IO_LOG_DIR", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
 
     /// How much is logged [default: info]
-    #[arg(long, env = "PLOKE_IO_LOG_LEVEL", value_name = "LEVEL", value_parser = wire_value::<LogLevel>(["off", "error", "warn", "info", "debug", "trace"]))]
+    #[arg(long, value_name = "LEVEL", value_parser = wire_value::<LogLevel>(["off", "error", "warn", "info", "debug", "trace"]))]
     log_level: Option<LogLevel>,
 
     /// When a new log file is begun [default: daily]
-    #[arg(long, env = "PLOKE_IO_LOG_ROTATION", value_name = "WHEN", value_parser = wire_value::<LogRotation>(["daily", "hourly", "never"]))]
+    #[arg(long, value_name = "WHEN", value_parser = wire_value::<LogRotation>(["daily", "hourly", "never"]))]
     log_rotation: Option<LogRotation>,
 
-    /// How many log files are kept [default: 7]
-    #[arg(long, env = "PLOKE_IO_LOG_KEEP", value_name = "COUNT")]
+    /// How many log files are kept, 1 to 10000 [default: 7]
+    #[arg(long, value_name = "COUNT")]
     log_keep: Option<Bounded<1, 10_000>>,
 
-    /// Log to stderr as well
-    #[arg(long, env = "PLOKE_IO_LOG_STDERR")]
-    log_stderr: bool,
+    /// Log to stderr as well [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    log_stderr: Option<bool>,
 }
 
 impl ServeArgs {
@@ -237,9 +248,8 @@ impl ServeArgs {
     }
 }
 
-/// The values given by an option's occurrences or by its environment variable; `None` if there are none.
-fn given<T>(occurrences: Vec<Repeatable<T>>) -> Option<Vec<T>> {
-    let values: Vec<T> = occurrences.into_iter().flat_map(|Repeatable(values)| values).collect();
+/// `None` if there are none.
+fn given<T>(values: Vec<T>) -> Option<Vec<T>> {
     (!values.is_empty()).then_some(values)
 }
 
@@ -254,39 +264,6 @@ where
 /// Reads a directory, made absolute from the current one; whether it exists is seen when it is opened.
 fn root_parser() -> impl TypedValueParser<Value = FileUri> {
     PathBufValueParser::new().try_map(|dir| path::absolute(dir).map(|dir| FileUri::from_path(&dir)))
-}
-
-/// One value on the command line, or several in an environment variable that is separated like PATH.
-#[derive(Debug, Clone)]
-struct Repeatable<T>(Vec<T>);
-
-#[derive(Clone)]
-struct RepeatableParser<P>(P);
-
-impl<P> TypedValueParser for RepeatableParser<P>
-where
-    P: TypedValueParser,
-    P::Value: Clone + Send + Sync + 'static,
-{
-    type Value = Repeatable<P::Value>;
-
-    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Self::Value, Error> {
-        Ok(Repeatable(vec![self.0.parse_ref(command, arg, value)?]))
-    }
-
-    fn parse_ref_(
-        &self,
-        command: &Command,
-        arg: Option<&Arg>,
-        value: &OsStr,
-        source: ValueSource,
-    ) -> Result<Self::Value, Error> {
-        if source != ValueSource::EnvVariable {
-            return self.parse_ref(command, arg, value);
-        }
-        let parts = env::split_paths(value).filter(|part| !part.as_os_str().is_empty());
-        parts.map(|part| self.0.parse_ref(command, arg, part.as_os_str())).collect::<Result<_, _>>().map(Repeatable)
-    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ const WITHOUT_KNOWLEDGE: u64 = 50;
 /// files, at most 100; else 50.
 pub(super) fn fd_limit(asked: Option<u64>) -> Result<u64, IoError> {
     let environment = match std::env::var_os(FD_LIMIT_VARIABLE) {
-        Some(value) => Some(parse(&value.to_string_lossy())?),
-        None => None,
+        Some(value) if !value.is_empty() => Some(parse(&value.to_string_lossy())?),
+        _ => None,
     };
     Ok(choose(asked, environment, soft_limit()))
 }

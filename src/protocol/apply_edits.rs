@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     FileUri, ItemError, UriMap,
     document_change::{DocumentChange, TextEdit},
-    values::{ByteRange, Expected, Id},
+    values::{ByteRange, Expected, Id, or_default},
 };
 use crate::hash::{ContentHash, TrackingHash};
 
@@ -18,33 +18,36 @@ pub const METHOD: &str = "ploke/applyEdits";
 /// What to change; exactly one of `documentChanges` and `changes` is given.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["documentChanges"] }, { "required": ["changes"] }]))]
+#[schemars(extend("oneOf" = [
+    { "required": ["documentChanges"], "properties": { "documentChanges": { "type": "array" } } },
+    { "required": ["changes"], "properties": { "changes": { "type": "object" } } },
+]))]
 pub struct ApplyEditsParams {
     /// For people; not used.
     pub label: Option<String>,
     /// Correlation id, told in the result and with each change; a new one by default.
     pub origin: Option<Uuid>,
     /// Whether the files stand or fall together.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     #[schemars(extend("default" = "transaction"))]
     pub atomicity: Atomicity,
     /// What is synced before the answer; by default that of `initializationOptions`.
     pub durability: Option<Durability>,
     /// Check everything, write nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub dry_run: bool,
     /// Allow changes of existing files without a byte-exact guard.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub unguarded: bool,
     /// Changes that are planned in order, each on the result of those before it.
     pub document_changes: Option<Vec<DocumentChange>>,
     /// Edits by file, in the order given; the short form of LSP.
     pub changes: Option<UriMap<Vec<TextEdit>>>,
     /// Guards by file, for files that the request changes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub expected: UriMap<Expected>,
     /// Taken as LSP gives them; not used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub change_annotations: BTreeMap<String, ChangeAnnotation>,
     /// Taken as LSP gives it; not used.
     pub work_done_token: Option<Id>,

@@ -136,7 +136,10 @@ pub struct TextDocument {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "TextEditFields")]
 #[schemars(!try_from, rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("anyOf" = [{ "required": ["range"] }, { "required": ["expectedText"] }]))]
+#[schemars(extend("anyOf" = [
+    { "required": ["range"], "properties": { "range": { "type": "object" } } },
+    { "required": ["expectedText"], "properties": { "expectedText": { "type": "string" } } },
+]))]
 pub struct TextEdit {
     /// Without one: the one place where `expectedText` stands.
     pub range: Option<Range>,
@@ -149,7 +152,7 @@ pub struct TextEdit {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an edit")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TextEditFields {
     range: Option<Range>,
     new_text: String,
@@ -171,7 +174,7 @@ impl TryFrom<TextEditFields> for TextEdit {
 
 /// The fields of every kind of change.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a change")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ChangeFields {
     kind: Option<Kind>,
     text_document: Option<TextDocument>,
@@ -194,7 +197,7 @@ enum Kind {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "options")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OptionFields {
     overwrite: Option<bool>,
     ignore_if_exists: Option<bool>,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{FileUri, apply_edits::Durability, bounded::Bounded, status::WatchBackend};
+use super::{FileUri, apply_edits::Durability, bounded::Bounded, status::WatchBackend, values::or_default};
 
 /// Version of this protocol, told in `capabilities.experimental.ploke`.
 pub const PROTOCOL: u32 = 1;
@@ -38,11 +38,11 @@ pub struct InitializationOptions {
     /// Namespace of tracking hashes for requests that name none.
     #[schemars(extend("default" = Uuid::nil()))]
     pub namespace: Option<Uuid>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub watch: WatchOptions,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub limits: LimitOptions,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub cache: CacheOptions,
     /// Durability of edits that do not ask for one.
     #[schemars(extend("default" = "full"))]
@@ -50,9 +50,9 @@ pub struct InitializationOptions {
     /// Whether locks are taken that other sidecars of the same user honour.
     #[schemars(extend("default" = "advisory"))]
     pub locking: Option<Locking>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub undo: UndoOptions,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub log: LogOptions,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
     FileUri, ItemError,
-    values::{Expected, FileHashes, HashKind, Id},
+    values::{Expected, FileHashes, HashKind, Id, or_default},
 };
 use crate::hash::{ContentHash, TrackingHash};
 
@@ -19,16 +19,16 @@ pub struct ScanParams {
     /// `.gitignore` files leave out.
     pub files: Option<Vec<ScanQuery>>,
     /// The hashes wanted in the answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub hashes: Vec<HashKind>,
     /// The workspace roots to list; all, if absent.
     pub roots: Option<Vec<FileUri>>,
     /// Lists only files that match one of these patterns, which are lines of a `.gitignore` file in the root (one with a
     /// `!` takes back those before it); all, if there is none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub include: Vec<String>,
     /// Does not list files that match one of these patterns, nor what is in such directories.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub exclude: Vec<String>,
     /// Gets `$/progress` with the number of files listed so far, as LSP's work done progress.
     pub work_done_token: Option<Id>,
@@ -45,8 +45,11 @@ pub struct ScanQuery {
     pub uri: FileUri,
     /// What the client knows of it; at least one hash, and no version.
     #[serde(deserialize_with = "with_a_hash")]
-    #[schemars(extend("anyOf" = [{ "required": ["contentHash"] }, { "required": ["trackingHash"] }]))]
-    #[schemars(extend("not" = { "required": ["version"] }))]
+    #[schemars(extend("anyOf" = [
+        { "required": ["contentHash"], "properties": { "contentHash": { "type": "string" } } },
+        { "required": ["trackingHash"], "properties": { "trackingHash": { "type": "string" } } },
+    ]))]
+    #[schemars(extend("not" = { "required": ["version"], "properties": { "version": { "type": "integer" } } }))]
     pub expected: Expected,
 }
 

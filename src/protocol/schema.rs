@@ -11,7 +11,8 @@ use super::{apply_edits, changes, file_changed, initialize, scan, snippets, stat
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12();
     // Params are described as they are read, results as they are written.
-    let mut read = settings.clone().for_deserialize().into_generator();
+    let mut read =
+        settings.clone().for_deserialize().with_transform(RecursiveTransform(null_as_absent)).into_generator();
     let mut written =
         settings.for_serialize().with_transform(RecursiveTransform(absent_rather_than_null)).into_generator();
     let mut schema = document(&mut read, &mut written);
@@ -72,15 +73,33 @@ fn reference<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
+/// Optional fields of params may also be null.
+fn null_as_absent(schema: &mut Schema) {
+    for_each_optional_property(schema, add_null);
+}
+
 /// Optional fields of results are left out; only required ones may be null.
 fn absent_rather_than_null(schema: &mut Schema) {
+    for_each_optional_property(schema, remove_null);
+}
+
+fn for_each_optional_property(schema: &mut Schema, change: fn(&mut Map<String, Value>)) {
     let required = schema.get("required").cloned().unwrap_or_default();
     let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|other| other == name));
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
     for (_, property) in properties.iter_mut().filter(|(name, _)| !is_required(name)) {
         if let Value::Object(property) = property {
-            remove_null(property);
+            change(property);
         }
+    }
+}
+
+fn add_null(property: &mut Map<String, Value>) {
+    if let Some(present @ Value::String(_)) = property.get("type").cloned() {
+        property.insert("type".into(), json!([present, "null"]));
+    }
+    if let Some(target) = property.remove("$ref") {
+        property.insert("anyOf".into(), json!([{ "$ref": target }, { "type": "null" }]));
     }
 }
 
@@ -140,6 +159,16 @@ mod tests {
         assert_eq!(change["requestId"]["anyOf"][1]["type"], "null");
         assert_eq!(definitions["FileResult"]["properties"]["byteDelta"]["type"], "integer");
         assert_eq!(definitions["SnippetQuery"]["properties"]["name"]["type"], json!(["string", "null"]));
+    }
+
+    #[test]
+    fn what_params_may_leave_out_may_be_null_and_keeps_its_default() {
+        let definitions = &schema()["$defs"];
+        let edits = &definitions["ApplyEditsParams"]["properties"];
+        assert_eq!(edits["atomicity"]["anyOf"], json!([{ "$ref": "#/$defs/Atomicity" }, { "type": "null" }]));
+        assert_eq!(edits["atomicity"]["default"], "transaction");
+        assert_eq!(edits["dryRun"]["type"], json!(["boolean", "null"]));
+        assert_eq!(definitions["SnippetQuery"]["properties"]["uri"], json!({ "$ref": "#/$defs/FileUri" }));
     }
 
     #[test]

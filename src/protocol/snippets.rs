@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FileUri, ItemError,
-    values::{ByteRange, Expected, HashKind, Id, Range},
+    values::{ByteRange, Expected, HashKind, Id, Range, or_default},
 };
 use crate::hash::{ContentHash, TrackingHash};
 
@@ -39,7 +39,7 @@ pub struct SnippetQuery {
     /// The tracking hash that the text of the range must have; Rust only.
     pub node_tracking_hash: Option<TrackingHash>,
     /// The hashes wanted in the answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub hashes: Vec<HashKind>,
 }
 

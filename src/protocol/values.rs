@@ -44,6 +44,15 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// Reads null as the default, which a field has that is left out.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A half-open range of a text, in bytes or as LSP gives it; an empty one is an insertion point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "RangeFields")]
@@ -81,7 +90,7 @@ pub struct PositionRange {
 
 /// A place in a text: line and character, both from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a position")]
+#[serde(deny_unknown_fields)]
 pub struct Position {
     /// From 0.
     pub line: u32,
@@ -90,7 +99,7 @@ pub struct Position {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a range")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RangeFields {
     start_byte: Option<u64>,
     end_byte: Option<u64>,
@@ -116,7 +125,7 @@ impl TryFrom<RangeFields> for Range {
 
 /// What the caller expects a file to be before the request; whatever is given is checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object with hashes")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expected {
     /// Hash of the file's bytes; guards byte offsets.
     pub content_hash: Option<ContentHash>,

@@ -1,9 +1,12 @@
 //! From the params of a request to their types.
 
+mod strict;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
+use self::strict::Strict;
 use super::method::RpcError;
 
 /// Decodes the params of a request; `null` stands for an empty object.
@@ -14,7 +17,6 @@ pub(crate) fn decode_params<T: DeserializeOwned>(json: &str) -> Result<T, RpcErr
     match json.as_bytes() {
         b"null" => decode("{}"),
         [b'{', ..] => decode(json),
-        // Serde would take the fields of an array in their order.
         _ => Err(RpcError::invalid_params("params must be an object")),
     }
 }
@@ -22,15 +24,23 @@ pub(crate) fn decode_params<T: DeserializeOwned>(json: &str) -> Result<T, RpcErr
 /// Decodes JSON; the error names the path of the field that is wrong.
 pub(crate) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, RpcError> {
     // Keeping track of the path costs time, so it is done only when it is known that there is something wrong.
-    serde_json::from_str(json).or_else(|_| {
+    read(json).or_else(|_| {
         let mut json = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid(&json_path(error.path()), error.inner()))
+        serde_path_to_error::deserialize(Strict(&mut json))
+            .map_err(|error| invalid(&json_path(error.path()), error.inner()))
     })
+}
+
+fn read<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    let value = T::deserialize(Strict(&mut json))?;
+    json.end()?;
+    Ok(value)
 }
 
 /// Decodes a part of params that stands at `path`; the error names the JSON path of the field that is wrong.
 pub(crate) fn decode_part<T: DeserializeOwned>(path: &str, value: &Value) -> Result<T, RpcError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|error| {
         let inner = json_path(error.path());
         let separator = if inner.is_empty() || inner.starts_with('[') { "" } else { "." };
         invalid(&format!("{path}{separator}{inner}"), error.inner())
@@ -65,314 +75,31 @@ fn json_path(path: &Path) -> String {
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
+    in_words_of_json(text.strip_suffix(&place).unwrap_or(&text))
+}
+
+/// Serde's message about a value of another type, or about a number that is too large or too small, in the words of JSON
+/// in place of those of Rust.
+fn in_words_of_json(text: &str) -> String {
+    let Some((problem, expected)) = text.rsplit_once(", expected ") else { return text.to_owned() };
+    let problem = match problem {
+        "invalid type: map" => "invalid type: object",
+        "invalid type: sequence" => "invalid type: list",
+        other => other,
+    };
+    let expected = match expected {
+        "a map" => "an object",
+        "a sequence" => "a list",
+        "u32" => "an integer from 0 to 4294967295",
+        "i32" => "an integer from -2147483648 to 2147483647",
+        "u64" => "an integer from 0 on",
+        name if name.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{problem}, expected {expected}")
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::protocol::{
-        InitializationOptions, apply_edits::ApplyEditsParams, scan::ScanParams, snippets::SnippetsParams,
-        status::StatusParams,
-    };
-
-    fn decode<T: DeserializeOwned>(params: Value) -> Result<T, RpcError> {
-        decode_params(&params.to_string())
-    }
-
-    /// Fails with the first message that differs.
-    fn refused<T: DeserializeOwned>(cases: impl IntoIterator<Item = (Value, &'static str)>) {
-        for (params, message) in cases {
-            match decode::<T>(params.clone()) {
-                Ok(_) => panic!("was not refused: {params}"),
-                Err(error) => assert_eq!((error.code, error.message.as_str()), (-32602, message), "{params}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_part_is_named_from_the_beginning() {
-        for (value, message) in [
-            (json!({ "cache": { "bytes": true } }), "options.cache.bytes: invalid type: boolean `true`, expected u64"),
-            (json!(1), "options: invalid type: integer `1`, expected struct InitializationOptions"),
-        ] {
-            let error = decode_part::<InitializationOptions>("options", &value).unwrap_err();
-            assert_eq!(error.message, message);
-        }
-    }
-
-    #[test]
-    fn params_nested_10_000_deep_are_an_error_and_no_crash() {
-        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
-        assert!(super::decode::<Value>(&deep).unwrap_err().message.contains("recursion limit"));
-        assert!(decode_params::<SnippetsParams>(&format!(r#"{{"snippets":{deep}}}"#)).is_err());
-    }
-
-    #[test]
-    fn params_that_were_left_out_are_empty() {
-        assert_eq!(decode(json!(null)), Ok(StatusParams {}));
-        assert_eq!(decode(json!({})), Ok(StatusParams {}));
-    }
-
-    #[test]
-    fn params_that_are_no_object_are_refused() {
-        refused::<StatusParams>([
-            (json!([]), "params must be an object"),
-            (json!([[]]), "params must be an object"),
-            (json!("text"), "params must be an object"),
-            (json!({ "verbose": true }), "verbose: unknown field `verbose`, there are no fields"),
-        ]);
-    }
-
-    #[test]
-    fn wrong_snippets_are_refused_with_their_place() {
-        let one = |snippet: Value| json!({ "snippets": [{ "uri": "file:///a" }, snippet] });
-        let hash = "0".repeat(64);
-        refused::<SnippetsParams>([
-            (json!({}), "missing field `snippets`"),
-            (json!({ "snippets": {} }), "snippets: invalid type: map, expected a sequence"),
-            (one(json!({})), "snippets[1]: missing field `uri`"),
-            (one(json!({ "uri": "untitled:1" })), "snippets[1].uri: not a `file:` URI"),
-            (one(json!({ "uri": 1 })), "snippets[1].uri: invalid type: integer `1`, expected a `file:` URI"),
-            (
-                one(json!({ "uri": "file://host/a" })),
-                "snippets[1].uri: a `file:` URI of another host; only an empty one and `localhost` are known",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "id": 1.0 })),
-                "snippets[1].id: invalid type: floating point `1.0`, expected a string or an integer of 64 bits",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "id": u64::MAX })),
-                "snippets[1].id: invalid value: integer `18446744073709551615`, expected a string or an integer of 64 bits",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "range": { "startByte": 1 } })),
-                "snippets[1].range: a range is either `startByte` and `endByte` or `start` and `end`",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "range": {
-                    "startByte": 1,
-                    "endByte": 2,
-                    "start": { "line": 0, "character": 0 },
-                    "end": { "line": 0, "character": 0 },
-                } })),
-                "snippets[1].range: a range is either `startByte` and `endByte` or `start` and `end`",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "range": { "startByte": -1, "endByte": 2 } })),
-                "snippets[1].range.startByte: invalid value: integer `-1`, expected u64",
-            ),
-            (
-                one(
-                    json!({ "uri": "file:///a", "range": { "start": { "line": 0 }, "end": { "line": 0, "character": 0 } } }),
-                ),
-                "snippets[1].range.start: missing field `character`",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "range": { "from": 1 } })),
-                "snippets[1].range.from: unknown field `from`, expected one of `startByte`, `endByte`, `start`, `end`",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "expected": { "contentHash": "abc" } })),
-                "snippets[1].expected.contentHash: a content hash is 64 lower-case hex digits",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "expected": { "hash": hash } })),
-                "snippets[1].expected.hash: unknown field `hash`, expected one of `contentHash`, `trackingHash`, `namespace`, `version`",
-            ),
-            (
-                one(json!({ "uri": "file:///a", "hashes": ["content", "md5"] })),
-                "snippets[1].hashes[1]: unknown variant `md5`, expected `content` or `tracking`",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn malformed_uuids_are_refused_with_their_place() {
-        for (params, path) in [
-            (json!({ "uri": "file:///a", "nodeTrackingHash": "x" }), "snippets[0].nodeTrackingHash: "),
-            (json!({ "uri": "file:///a", "expected": { "trackingHash": "x" } }), "snippets[0].expected.trackingHash: "),
-            (json!({ "uri": "file:///a", "expected": { "namespace": "x" } }), "snippets[0].expected.namespace: "),
-        ] {
-            let message = decode::<SnippetsParams>(json!({ "snippets": [params] })).unwrap_err().message;
-            assert!(message.starts_with(path) && message.contains("UUID"), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_scan_without_a_hash_is_refused() {
-        refused::<ScanParams>([
-            (json!({ "files": [{ "uri": "file:///a" }] }), "files[0]: missing field `expected`"),
-            (
-                json!({ "files": [{ "uri": "file:///a", "expected": {} }] }),
-                "files[0].expected: a scan needs `contentHash` or `trackingHash`",
-            ),
-            (
-                json!({ "files": [{ "uri": "file:///a", "expected": { "version": 1, "contentHash": "0".repeat(64) } }] }),
-                "files[0].expected: a scan compares files on disk, which have no `version`",
-            ),
-            (
-                json!({ "files": [], "hashes": ["tokens"] }),
-                "hashes[0]: unknown variant `tokens`, expected `content` or `tracking`",
-            ),
-        ]);
-        assert_eq!(decode::<ScanParams>(json!({ "files": [] })).unwrap().files, Some(Vec::new()));
-    }
-
-    #[test]
-    fn wrong_edits_are_refused_with_their_place() {
-        let edit = |edit: Value| {
-            let document = json!({ "uri": "file:///a", "version": null });
-            json!({ "documentChanges": [
-                { "textDocument": document, "edits": [] },
-                { "textDocument": document, "edits": [edit] },
-            ] })
-        };
-        let range = json!({ "startByte": 0, "endByte": 0 });
-        refused::<ApplyEditsParams>([
-            (edit(json!({ "range": range })), "documentChanges[1].edits[0]: missing field `newText`"),
-            (
-                edit(json!({ "range": { "start": 1 }, "newText": "" })),
-                "documentChanges[1].edits[0].range.start: invalid type: integer `1`, expected a position",
-            ),
-            (
-                edit(json!({ "range": {}, "newText": "" })),
-                "documentChanges[1].edits[0].range: a range is either `startByte` and `endByte` or `start` and `end`",
-            ),
-            (
-                edit(json!({ "newText": "" })),
-                "documentChanges[1].edits[0]: an edit needs `range`, `expectedText` or both",
-            ),
-            (
-                edit(json!({ "range": range, "newText": "", "text": "" })),
-                "documentChanges[1].edits[0].text: unknown field `text`, expected one of `range`, `newText`, `expectedText`, `annotationId`",
-            ),
-            (
-                json!({ "documentChanges": [], "dryrun": true }),
-                "dryrun: unknown field `dryrun`, expected one of `label`, `origin`, `atomicity`, `durability`, `dryRun`, \
-                 `unguarded`, `documentChanges`, `changes`, `expected`, `changeAnnotations`, `workDoneToken`",
-            ),
-            (
-                json!({ "documentChanges": [], "dryRun": "yes" }),
-                "dryRun: invalid type: string \"yes\", expected a boolean",
-            ),
-            (
-                json!({ "documentChanges": [], "atomicity": "none" }),
-                "atomicity: unknown variant `none`, expected `transaction` or `perFile`",
-            ),
-            (
-                json!({ "documentChanges": [], "durability": "unknown" }),
-                "durability: unknown variant `unknown`, expected `full` or `bestEffort`",
-            ),
-            (
-                json!({ "changes": { "file:///a": [{ "newText": "" }] } }),
-                "changes[\"file:///a\"][0]: an edit needs `range`, `expectedText` or both",
-            ),
-            (
-                json!({ "changes": { "file:///a": [], "file:///%61": [] } }),
-                "changes: file:///a names a file that stands here already",
-            ),
-            (json!({ "changes": { "a.rs": [] } }), "changes[\"a.rs\"]: not a `file:` URI"),
-            (
-                json!({ "changes": {}, "expected": { "file:///a": { "contentHash": 1 } } }),
-                "expected[\"file:///a\"].contentHash: invalid type: integer `1`, expected 64 lower-case hex digits",
-            ),
-            (
-                json!({ "changes": {}, "changeAnnotations": { "one": {} } }),
-                "changeAnnotations.one: missing field `label`",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn a_field_of_another_kind_of_change_is_refused_by_name() {
-        let document = json!({ "uri": "file:///a" });
-        let change = |change: Value| json!({ "documentChanges": [change] });
-        refused::<ApplyEditsParams>([
-            (
-                change(json!({ "kind": "move" })),
-                "documentChanges[0].kind: unknown variant `move`, expected one of `create`, `rename`, `delete`",
-            ),
-            (
-                change(json!({})),
-                "documentChanges[0]: missing field `textDocument` of an edit (a change without `kind`)",
-            ),
-            (
-                change(json!({ "textDocument": document })),
-                "documentChanges[0]: missing field `edits` of an edit (a change without `kind`)",
-            ),
-            (
-                change(json!({ "textDocument": document, "edits": [], "text": "" })),
-                "documentChanges[0]: `text` does not belong to an edit (a change without `kind`)",
-            ),
-            (
-                change(json!({ "kind": "create" })),
-                "documentChanges[0]: missing field `uri` of a change of kind `create`",
-            ),
-            (
-                change(json!({ "kind": "create", "uri": "file:///a", "edits": [] })),
-                "documentChanges[0]: `edits` does not belong to a change of kind `create`",
-            ),
-            (
-                change(json!({ "kind": "create", "uri": "file:///a", "options": { "recursive": true } })),
-                "documentChanges[0]: `options.recursive` does not belong to a change of kind `create`",
-            ),
-            (
-                change(json!({ "kind": "create", "uri": "file:///a", "options": { "force": true } })),
-                "documentChanges[0].options.force: unknown field `force`, expected one of `overwrite`, `ignoreIfExists`, \
-                 `createParents`, `ignoreIfNotExists`, `recursive`",
-            ),
-            (
-                change(json!({ "kind": "rename", "oldUri": "file:///a" })),
-                "documentChanges[0]: missing field `newUri` of a change of kind `rename`",
-            ),
-            (
-                change(json!({ "kind": "rename", "oldUri": "file:///a", "newUri": "file:///b", "uri": "file:///c" })),
-                "documentChanges[0]: `uri` does not belong to a change of kind `rename`",
-            ),
-            (
-                change(json!({ "kind": "delete", "uri": "file:///a", "text": "" })),
-                "documentChanges[0]: `text` does not belong to a change of kind `delete`",
-            ),
-            (
-                change(json!({ "kind": "delete", "uri": "file:///a", "options": { "overwrite": true } })),
-                "documentChanges[0]: `options.overwrite` does not belong to a change of kind `delete`",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn settings_out_of_their_range_are_refused_with_their_place() {
-        refused::<InitializationOptions>([
-            (json!({ "watch": { "debounceMs": 0 } }), "watch.debounceMs: 0 is not an integer from 1 to 60000"),
-            (json!({ "watch": { "capacity": 15 } }), "watch.capacity: 15 is not an integer from 16 to 16777216"),
-            (json!({ "limits": { "permits": 0 } }), "limits.permits: 0 is not an integer from 1 to 65536"),
-            (json!({ "log": { "keep": 0 } }), "log.keep: 0 is not an integer from 1 to 10000"),
-            (
-                json!({ "log": { "level": "loud" } }),
-                "log.level: unknown variant `loud`, expected one of `off`, `error`, `warn`, `info`, `debug`, `trace`",
-            ),
-            (json!({ "roots": ["/home"] }), "roots[0]: not a `file:` URI"),
-            (
-                json!({ "undo": { "keepHours": 1 } }),
-                "undo.keepHours: unknown field `keepHours`, expected `keepBytes` or `keepDays`",
-            ),
-        ]);
-    }
-
-    #[test]
-    fn texts_that_are_no_unicode_are_refused_with_their_place() {
-        let params = r#"{"snippets":[{"uri":"file:///a","name":"\ud800"}]}"#;
-        let error = decode_params::<SnippetsParams>(params).unwrap_err();
-        assert!(error.message.starts_with("snippets[0].name: "), "{}", error.message);
-    }
-
-    #[test]
-    fn what_was_given_is_not_repeated_at_length() {
-        let error = decode::<StatusParams>(json!({ "x".repeat(1 << 20): 1 })).unwrap_err();
-        assert!(error.message.len() < 2000);
-    }
-}
+mod samples;
+#[cfg(test)]
+mod tests;

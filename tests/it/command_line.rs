@@ -72,6 +72,34 @@ fn the_version_is_that_of_the_package() {
 }
 
 #[test]
+fn a_wrong_variable_is_named_and_an_empty_one_is_none() {
+    let serve = |value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ploke-io"));
+        command.env("PLOKE_IO_DEBOUNCE_MS", value).env("PLOKE_IO_FD_LIMIT", "").env("PLOKE_IO_LOG_LEVEL", "off");
+        command.output().unwrap()
+    };
+    let wrong = serve("abc");
+    let told = String::from_utf8_lossy(&wrong.stderr);
+    assert_eq!(wrong.status.code(), Some(2), "{told}");
+    assert!(told.contains("invalid value 'abc' for 'PLOKE_IO_DEBOUNCE_MS'") && told.contains("1 to 60000"), "{told}");
+    let empty = serve("");
+    assert!(empty.stderr.is_empty(), "{empty:?}");
+}
+
+#[test]
+fn settings_in_the_environment_matter_only_to_the_server() {
+    for arguments in [&["schema"][..], &["--version"], &["--help"], &["demo"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ploke-io"))
+            .args(arguments)
+            .env("PLOKE_IO_DEBOUNCE_MS", "abc")
+            .env("PLOKE_IO_LOG_STDERR", "abc")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
 fn wrong_arguments_end_with_exit_code_2() {
     for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["--watch", "perhaps"], &["demo", "a", "b"]] {
         let output = ploke_io(arguments);

@@ -105,7 +105,7 @@ fn the_readme_tells_every_setting() {
     let output = Command::new(env!("CARGO_BIN_EXE_ploke-io")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     let readme = read("README.md");
-    let words: Vec<_> = help.split([' ', '\n', ',', '=', ']']).collect();
+    let words: Vec<_> = help.split([' ', '\n', ',', '=', '[', ']']).collect();
     let settings = words.iter().filter(|word| word.starts_with("--") || word.starts_with("PLOKE_IO_"));
     let missing: Vec<_> = settings.filter(|setting| !readme.contains(&format!("`{setting}`"))).collect();
     assert!(missing.is_empty(), "README.md does not tell {missing:?}");

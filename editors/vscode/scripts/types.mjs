@@ -39,7 +39,7 @@ function forGenerator(key, node) {
   }
   const { $ref, ...rest } = node;
   for (const branches of ["anyOf", "oneOf"]) {
-    if (rest[branches]?.every((branch) => Object.keys(branch).every((name) => name === "required"))) {
+    if (rest[branches]?.every((branch) => "required" in branch && !("type" in branch))) {
       delete rest[branches]; // "one of these members": not a type
     }
   }

@@ -344,13 +344,16 @@ export type WatchState = ("watching" | "polling") | "starting" | "off";
  * What to change; exactly one of `documentChanges` and `changes` is given.
  */
 export interface ApplyEditsParams {
-  atomicity?: Atomicity;
+  /**
+   * Whether the files stand or fall together.
+   */
+  atomicity?: Atomicity | null;
   /**
    * Taken as LSP gives them; not used.
    */
   changeAnnotations?: {
     [k: string]: ChangeAnnotation;
-  };
+  } | null;
   /**
    * Edits by file, in the order given; the short form of LSP.
    */
@@ -364,7 +367,7 @@ export interface ApplyEditsParams {
   /**
    * Check everything, write nothing.
    */
-  dryRun?: boolean;
+  dryRun?: boolean | null;
   /**
    * What is synced before the answer; by default that of `initializationOptions`.
    */
@@ -374,7 +377,7 @@ export interface ApplyEditsParams {
    */
   expected?: {
     [k: string]: Expected;
-  };
+  } | null;
   /**
    * For people; not used.
    */
@@ -386,7 +389,7 @@ export interface ApplyEditsParams {
   /**
    * Allow changes of existing files without a byte-exact guard.
    */
-  unguarded?: boolean;
+  unguarded?: boolean | null;
   /**
    * Taken as LSP gives it; not used.
    */
@@ -693,7 +696,7 @@ export interface ChangesResult {
    */
   clock: string;
   /**
-   * The clock was unknown or too old for some of the roots: all of their files are told, as `created`, without hashes.
+   * The clock was unknown or too old for one of the roots: all files of all roots are told, as `created`, without hashes.
    */
   freshInstance: boolean;
 }
@@ -756,17 +759,17 @@ export interface FileChangedParams {
  * Settings; what is absent is taken from the command line, the environment or the defaults, in this order.
  */
 export interface InitializationOptions {
-  cache?: CacheOptions;
+  cache?: CacheOptions | null;
   /**
    * Durability of edits that do not ask for one.
    */
   durability?: Durability | null;
-  limits?: LimitOptions;
+  limits?: LimitOptions | null;
   /**
    * Whether locks are taken that other sidecars of the same user honour.
    */
   locking?: Locking | null;
-  log?: LogOptions;
+  log?: LogOptions | null;
   /**
    * Namespace of tracking hashes for requests that name none.
    */
@@ -779,8 +782,8 @@ export interface InitializationOptions {
    * Where symbolic links may lead.
    */
   symlinkPolicy?: SymlinkPolicy | null;
-  undo?: UndoOptions;
-  watch?: WatchOptions;
+  undo?: UndoOptions | null;
+  watch?: WatchOptions | null;
 }
 /**
  * How much is read and done at once.
@@ -847,7 +850,7 @@ export interface WatchOptions {
    */
   backend?: WatchBackend | null;
   /**
-   * How many events of the system may wait; more are dropped and end in a `rescan`.
+   * How many events of the system may wait; more are dropped, and all is compared instead.
    */
   capacity?: number | null;
   /**
@@ -953,7 +956,7 @@ export interface ScanParams {
   /**
    * Does not list files that match one of these patterns, nor what is in such directories.
    */
-  exclude?: string[];
+  exclude?: string[] | null;
   /**
    * In any order. Without it the regular files of the workspace roots are listed, those that are watched: not what
    * `.gitignore` files leave out.
@@ -962,12 +965,12 @@ export interface ScanParams {
   /**
    * The hashes wanted in the answer.
    */
-  hashes?: HashKind[];
+  hashes?: HashKind[] | null;
   /**
-   * Lists only files that match one of these patterns, which are lines of a `.gitignore` file in the root; all, if
-   * there is none.
+   * Lists only files that match one of these patterns, which are lines of a `.gitignore` file in the root (one with a
+   * `!` takes back those before it); all, if there is none.
    */
-  include?: string[];
+  include?: string[] | null;
   /**
    * Gets the listed files in parts, as `$/progress` with a `ScanResult`; the result itself is then empty.
    */
@@ -1029,7 +1032,7 @@ export interface SnippetQuery {
   /**
    * The hashes wanted in the answer.
    */
-  hashes?: HashKind[];
+  hashes?: HashKind[] | null;
   /**
    * Echoed in the answer.
    */

@@ -1,10 +1,13 @@
-use std::path::Path;
+use std::{env, path::Path};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Error, Parser, error::ErrorKind};
 use serde_json::json;
 
 use super::*;
-use crate::cli::{Cli, in_own_process};
+use crate::{
+    cli::{Cli, in_own_process},
+    protocol::schema::schema,
+};
 
 /// Every setting: flag, environment variable, a value for each, and where it is in initializationOptions.
 const SETTINGS: &[(&str, &str, &str, &str, &str)] = &[
@@ -51,7 +54,7 @@ fn each_flag_sets_its_setting_with_and_without_the_word_serve() {
 }
 
 #[test]
-fn roots_and_globs_are_repeatable() {
+fn roots_and_ignore_lines_are_repeatable() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("a:b c");
     let arguments = ["--root", root.to_str().unwrap(), "--root=x", "--watch-ignore", "*.{a,b}", "--watch-ignore=c:d"];
@@ -105,14 +108,57 @@ fn a_bad_value_is_an_error_with_exit_code_2() {
 }
 
 #[test]
-fn a_bad_value_in_the_environment_is_an_error_that_names_it() {
-    let here = "cli::serve::tests::a_bad_value_in_the_environment_is_an_error_that_names_it";
+fn a_bad_value_in_the_environment_is_an_error_that_names_the_variable() {
+    let here = "cli::serve::tests::a_bad_value_in_the_environment_is_an_error_that_names_the_variable";
     if let Some(output) = in_own_process(here, |child| _ = child.env("PLOKE_IO_WATCH_BACKEND", "carrier-pigeon")) {
         return assert!(output.status.success(), "{output:?}");
     }
     let error = settings(&[]).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains("carrier-pigeon"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("'carrier-pigeon' for 'PLOKE_IO_WATCH_BACKEND'"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_an_error_that_names_it() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let here = "cli::serve::tests::a_variable_that_is_not_utf_8_is_an_error_that_names_it";
+    let value = std::ffi::OsStr::from_bytes(b"\xff");
+    if let Some(output) = in_own_process(here, |child| _ = child.env("PLOKE_IO_CACHE_BYTES", value)) {
+        return assert!(output.status.success(), "{output:?}");
+    }
+    let error = settings(&[]).unwrap_err();
+    assert_eq!((error.exit_code(), error.to_string().trim()), (2, "error: PLOKE_IO_CACHE_BYTES is not UTF-8"));
+}
+
+#[test]
+fn an_empty_variable_sets_nothing() {
+    let here = "cli::serve::tests::an_empty_variable_sets_nothing";
+    if let Some(output) = in_own_process(here, |child| {
+        child.envs(SETTINGS.iter().map(|(_, variable, ..)| (variable, "")));
+        child.env("PLOKE_IO_ROOT", "").env("PLOKE_IO_WATCH_IGNORE", "").env("PLOKE_IO_LOG_STDERR", "");
+    }) {
+        return assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(settings(&[]).unwrap(), InitializationOptions::default());
+    assert_eq!(environment().unwrap().log_stderr, None);
+}
+
+#[test]
+fn the_log_goes_to_stderr_when_the_flag_or_the_variable_says_so() {
+    let here = "cli::serve::tests::the_log_goes_to_stderr_when_the_flag_or_the_variable_says_so";
+    if let Some(output) = in_own_process(here, |child| _ = child.env("PLOKE_IO_LOG_STDERR", "true")) {
+        return assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(environment().unwrap().log_stderr, Some(true));
+    for (arguments, expected) in
+        [(&[][..], None), (&["--log-stderr"], Some(true)), (&["--log-stderr=false", "--stdio"], Some(false))]
+    {
+        let cli = Cli::try_parse_from([&["ploke-io"], arguments].concat()).unwrap();
+        assert_eq!(cli.serve.log_stderr, expected, "{arguments:?}");
+    }
 }
 
 #[test]
@@ -123,10 +169,37 @@ fn stdio_is_accepted_with_and_without_the_word_serve() {
 }
 
 #[test]
-fn help_names_every_setting_and_where_its_default_comes_from() {
-    let help = Cli::command().render_long_help().to_string();
-    for (flag, variable, ..) in SETTINGS {
-        assert!(help.contains(flag) && help.contains(variable), "{flag} {variable}");
+fn help_names_every_setting_with_its_variable_default_and_range() {
+    let types = &schema()["$defs"];
+    let command = Cli::command();
+    let mut untold: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+    for (flag, variable, .., place) in SETTINGS {
+        let flag = flag.trim_start_matches("--");
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).unwrap();
+        let help = arg.get_help().unwrap().to_string();
+        let schema = place.split('/').skip(1).fold(&types["InitializationOptions"], |section, name| {
+            let property = &section["properties"][name];
+            let target = property["anyOf"][0]["$ref"].as_str().map(|target| target.trim_start_matches("#/$defs/"));
+            target.map(|target| &types[target]).filter(|target| target.get("properties").is_some()).unwrap_or(property)
+        });
+        assert!(schema.is_object(), "{place} is not in the schema");
+        let default = match schema.get("default") {
+            Some(Value::String(text)) => format!("[default: {text}]"),
+            Some(default) => format!("[default: {default}]"),
+            None => "[default: ".into(),
+        };
+        assert!(help.contains(&default), "{flag}: {default} is missing in {help:?}");
+        if let (Some(least), Some(most)) = (schema.get("minimum"), schema.get("maximum")) {
+            assert!(help.contains(&format!(", {least} to {most}")), "{flag}: {least} to {most} is missing in {help:?}");
+        }
+        assert!(help.ends_with(&format!("[env: {variable}]")), "{flag}: {variable} is missing in {help:?}");
+        untold.retain(|other| *other != flag);
+    }
+    assert_eq!(untold, ["stdio", "root", "watch-ignore", "log-stderr"]);
+    for flag in &untold[1..] {
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).unwrap();
+        let help = arg.get_help().unwrap().to_string();
+        assert!(help.contains("[default: ") && help.contains("[env: PLOKE_IO_"), "{flag}: {help:?}");
     }
     assert_eq!(settings(&["--version"]).unwrap_err().kind(), ErrorKind::DisplayVersion);
 }
@@ -137,7 +210,7 @@ fn settings(arguments: &[&str]) -> Result<InitializationOptions, Error> {
         Some(crate::cli::Command::Serve(args)) => *args,
         _ => cli.serve,
     };
-    Ok(args.into_settings())
+    Ok(args.into_settings().merge_over(environment()?.into_settings()))
 }
 
 /// The options with these values at these places, and nothing else.
