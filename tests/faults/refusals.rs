@@ -56,6 +56,29 @@ fn whatever_the_system_refuses_the_answer_is_true() {
     say(&format!("{test}: {} cases", cases.len()));
 }
 
+#[test]
+fn a_quota_that_is_used_up_is_named() {
+    if let Some(missing) = strace::missing() {
+        return skipped("a quota that is used up", missing);
+    }
+    let job = &JOBS[0];
+    let trees = job.trees();
+    let writes = calls_of(job).into_iter().find_map(|(call, count)| (call == "write").then_some(count)).unwrap();
+    let mut refused = 0;
+    // The last one is the answer.
+    for nth in 1..writes {
+        let scene = Job::scene();
+        let injection = Injection { call: "write", nth, fault: Fault::Error("EDQUOT") };
+        let answer = refused_as_a_whole(attacked(job, &scene, injection)).unwrap().expect("an answer");
+        check_answer(&scene, &trees, Some(&answer), "").unwrap();
+        if answer["applied"] == false {
+            assert!(answer.to_string().contains("EDQUOT"), "{answer}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "no write of the file was refused");
+}
+
 /// An error response says that nothing was changed, and why.
 fn refused_as_a_whole(answer: Result<Option<Value>, String>) -> Result<Option<Value>, String> {
     match answer {
