@@ -8,9 +8,10 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Inner, IoManagerHandle,
+    IoManagerHandle,
     authors::Authors,
     events::EventSender,
+    inner::Inner,
     limits::{fd_limit, max_commit_dirs},
 };
 #[cfg(feature = "watcher")]

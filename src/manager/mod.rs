@@ -8,6 +8,7 @@
 mod authors;
 mod builder;
 mod events;
+mod inner;
 mod limits;
 
 #[cfg(feature = "watcher")]
@@ -15,7 +16,7 @@ use std::time::Duration;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use tokio::task::spawn_blocking;
@@ -25,40 +26,25 @@ pub use builder::IoManagerBuilder;
 pub use events::FileEvents;
 pub use limits::FD_LIMIT_VARIABLE;
 
-use events::EventSender;
+use inner::{Inner, shut_down};
 
+#[cfg(feature = "watcher")]
+use crate::watch::{ChangesSince, Clock, WatchStatus};
 use crate::{
     CancelToken,
     engine::{
         Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest, Editor,
-        EmbeddingData, Engine, FileData, FileOutcome, NoEditor, OpenDocuments, RecoveryReport, Snippet,
-        WriteSnippetData, WriteStatus,
+        EmbeddingData, FileData, FileOutcome, NoEditor, OpenDocuments, RecoveryReport, Snippet, WriteSnippetData,
+        WriteStatus,
     },
     error::{IoError, IoErrorKind, Warning},
-    events::FileEventBatch,
     hash::{ContentHash, TrackingHash},
-};
-#[cfg(feature = "watcher")]
-use crate::{
-    events::FileEventKind,
-    watch::{self, BarrierError, ChangesSince, Clock, WatchStatus, Watcher},
 };
 
 /// A way to reach the manager; clones share it. Dropping the last one ends its threads and frees its descriptors.
 #[derive(Clone)]
 pub struct IoManagerHandle {
     inner: Arc<Inner>,
-}
-
-struct Inner {
-    engine: Engine,
-    events: EventSender,
-    #[cfg(feature = "watcher")]
-    max_file_bytes: u64,
-    #[cfg(feature = "watcher")]
-    watcher: RwLock<Option<Arc<Watcher>>>,
-    /// Whether calls are let in; they hold it for reading while they run, so that a shutdown waits for them.
-    open: RwLock<bool>,
 }
 
 /// What a write left behind.
@@ -323,8 +309,7 @@ impl IoManagerHandle {
     /// Ends watching at once, whatever calls still run, and saves what is known of the roots.
     #[cfg(all(feature = "watcher", feature = "server"))]
     pub(crate) fn end_watching(&self) {
-        let watcher = self.inner.watcher.write().unwrap_or_else(PoisonError::into_inner).take();
-        watcher.iter().for_each(|watcher| watcher.end());
+        self.inner.end_watching();
     }
 
     /// Allows a directory and all beneath it, and watches it if the watcher is enabled.
@@ -357,115 +342,6 @@ impl IoManagerHandle {
     }
 }
 
-impl Inner {
-    fn enter<R>(&self, work: impl FnOnce(&Self) -> R) -> Result<R, IoError> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        if *open { Ok(work(self)) } else { Err(shut_down()) }
-    }
-
-    fn apply(&self, request: &EditRequest, editor: &dyn Editor, cancel: &CancelToken) -> EditOutcome {
-        let outcome = self.engine.apply(request, editor, cancel);
-        self.tell(&outcome, request.origin);
-        outcome
-    }
-
-    fn undo(
-        &self,
-        origin: Uuid,
-        new_origin: Uuid,
-        durability: Durability,
-        editor: &dyn Editor,
-        cancel: &CancelToken,
-    ) -> Result<Option<EditOutcome>, IoError> {
-        let outcome = self.engine.undo(origin, new_origin, durability, editor, cancel)?;
-        outcome.iter().for_each(|outcome| self.tell(outcome, new_origin));
-        Ok(outcome)
-    }
-
-    /// Sends what was changed to all subscribers.
-    fn tell(&self, outcome: &EditOutcome, origin: Uuid) {
-        let changes: Vec<_> = outcome.files.iter().filter_map(|file| file.event(origin)).collect();
-        if !changes.is_empty() {
-            self.events.send(FileEventBatch { changes, ..FileEventBatch::default() });
-        }
-    }
-
-    fn add_root(&self, path: &Path) -> Result<(), IoError> {
-        let real = self.engine.add_root(path)?;
-        #[cfg(feature = "watcher")]
-        if let Some(watcher) = self.watcher() {
-            watcher.add_root(&real);
-        }
-        tracing::info!(root = %real.display(), "root added");
-        Ok(())
-    }
-
-    fn remove_root(&self, path: &Path) -> bool {
-        let Some(real) = self.engine.remove_root(path) else { return false };
-        #[cfg(feature = "watcher")]
-        if let Some(watcher) = self.watcher() {
-            // The same directory may still be a root under another name.
-            if !self.engine.roots().iter().any(|root| root.real() == real) {
-                watcher.remove_root(&real);
-            }
-        }
-        tracing::info!(root = %real.display(), "root removed");
-        true
-    }
-
-    /// The watcher knows real paths alone, but a root may be given through a link.
-    #[cfg(feature = "watcher")]
-    fn hint(&self, path: &Path) {
-        let Some(watcher) = self.watcher() else { return };
-        for root in self.engine.roots().iter() {
-            match path.strip_prefix(root.given()).or(path.strip_prefix(root.real())) {
-                // Joining nothing would add a separator.
-                Ok(below) if below.as_os_str().is_empty() => watcher.hint(root.real()),
-                Ok(below) => watcher.hint(&root.real().join(below)),
-                Err(_) => {}
-            }
-        }
-    }
-
-    #[cfg(feature = "watcher")]
-    fn sync(&self, limit: Duration) -> Result<u64, IoError> {
-        self.watching()?.sync(limit)?;
-        Ok(self.events.send_barrier())
-    }
-
-    #[cfg(feature = "watcher")]
-    fn changes(&self, since: Option<Clock>, limit: Duration, cancel: &CancelToken) -> Result<ChangesSince, IoError> {
-        let mut answer = self.watching()?.changes(since, limit)?;
-        if !answer.fresh {
-            for change in answer.changes.iter_mut().filter(|change| change.kind != FileEventKind::Deleted) {
-                if cancel.is_cancelled() {
-                    return Err(IoError::new("", IoErrorKind::Cancelled));
-                }
-                change.content_hash = watch::hash_of(&change.path, self.max_file_bytes);
-            }
-        }
-        Ok(answer)
-    }
-
-    #[cfg(feature = "watcher")]
-    fn watching(&self) -> Result<Arc<Watcher>, IoError> {
-        let message = || "watching is turned off: turn it on with watch.enabled".to_owned();
-        self.watcher().ok_or_else(|| IoError::new("", IoErrorKind::NotSynced { message: message(), os: "ENOTSUP" }))
-    }
-
-    #[cfg(feature = "watcher")]
-    fn watcher(&self) -> Option<Arc<Watcher>> {
-        self.watcher.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn shut_down(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
-        #[cfg(feature = "watcher")]
-        drop(self.watcher.write().unwrap_or_else(PoisonError::into_inner).take());
-        self.events.close();
-    }
-}
-
 fn write_result(origin: Uuid, file: &FileOutcome) -> Result<WriteResult, IoError> {
     if let Some(error) = &file.error {
         return Err(error.clone());
@@ -478,21 +354,6 @@ fn write_result(origin: Uuid, file: &FileOutcome) -> Result<WriteResult, IoError
         edits: file.edits.clone(),
         warnings: file.warnings.clone(),
     })
-}
-
-#[cfg(feature = "watcher")]
-impl From<BarrierError> for IoError {
-    fn from(error: BarrierError) -> Self {
-        let os = match error {
-            BarrierError::Off => "ENOTSUP",
-            BarrierError::TooLong(_) => "ETIMEDOUT",
-        };
-        Self::new("", IoErrorKind::NotSynced { message: error.to_string(), os })
-    }
-}
-
-fn shut_down() -> IoError {
-    IoError::new("", IoErrorKind::ShutDown)
 }
 
 struct CancelOnDrop(CancelToken);

@@ -10,6 +10,7 @@
 
 mod buffers;
 mod prepare;
+mod records;
 mod swap;
 mod undo;
 
@@ -17,8 +18,8 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
     io, iter,
+    sync::Arc,
     sync::atomic::Ordering::Relaxed,
-    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
@@ -29,11 +30,11 @@ use super::{
     locks::FileLock,
     parallel,
     plan::{Action, PlannedFile, PlannedStep, Targets},
-    state::{self, BeginError, OldFile, OpenRecord, Record, RecordedPath, RecordedRoot},
+    state::OpenRecord,
 };
 use crate::{
     CancelToken,
-    disk::{Dir, metadata_of},
+    disk::Dir,
     error::{IoError, IoErrorKind, Warning},
     roots::{Place, Resolver, RootedPath},
 };
@@ -303,32 +304,13 @@ impl Engine {
         }
         let durable = failures.is_empty();
         if let Some(record) = record {
-            let is_removed = durable && is_removed(&record);
-            if !is_removed {
-                self.kept_records().push(record);
-            }
+            self.finish_record(record, durable);
         }
         match (sync, durable) {
             (false, _) => Durability::BestEffort,
             (true, true) => Durability::Full,
             (true, false) => Durability::Unknown,
         }
-    }
-
-    /// Removes the records of finished transactions that are still there. Until the next one begins, the record of one
-    /// whose directories could not be synced is what brings it back after a power cut; carried out later, it would undo
-    /// what has been done since.
-    pub(super) fn remove_kept_records(&self) -> io::Result<()> {
-        let mut records = self.kept_records();
-        while let Some(record) = records.last() {
-            record.finish()?;
-            records.pop();
-        }
-        Ok(())
-    }
-
-    fn kept_records(&self) -> MutexGuard<'_, Vec<OpenRecord>> {
-        self.kept_records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Syncs each directory once; returns those that could not be.
@@ -339,70 +321,6 @@ impl Engine {
         let synced = parallel::map_waiting(&dirs, self.write_threads, |dir| self.disk.sync_dir(dir));
         dirs.iter().zip(synced).filter_map(|(dir, result)| Some((dir.id(), result.err()?))).collect()
     }
-
-    /// Records a transaction that a crash could leave half done; a single rename could not.
-    fn record(&self, work: &[Work], ready: &[Ready], mode: &Mode, sync: bool) -> Result<Option<OpenRecord>, IoError> {
-        let Some(state) = &self.state else { return Ok(None) };
-        let one_rename = work.len() == 1 && work.iter().all(|work| work.step.is_one_rename());
-        if one_rename {
-            return Ok(None);
-        }
-        let failed = |error| IoErrorKind::from_state("record the transaction", error);
-        let steps = work.iter().zip(ready).map(|(work, ready)| recorded_step(&work.step, ready));
-        let steps = steps.collect::<io::Result<_>>().map_err(|error| IoError::new("", failed(error)))?;
-        let roots = recorded_roots(work).map_err(|error| IoError::new("", failed(error)))?;
-        let record = Record { origin: mode.origin, roots, steps };
-        let begun = state.begin(&record, sync).map_err(|error| match error {
-            BeginError::NotRecorded(error) => failed(error),
-            BeginError::Recorded { cause, not_removed } => IoErrorKind::Unfinished {
-                cause: failed(cause).to_string(),
-                not_taken_back: not_removed.to_string(),
-                recorded: true,
-            },
-        });
-        begun.map(Some).map_err(|kind| IoError::new("", kind))
-    }
-}
-
-fn recorded_step(step: &PlannedStep, ready: &Ready) -> io::Result<state::Step> {
-    let old = step.original.as_ref().map(|original| OldFile::new(&original.stat, original.hash));
-    let aside = || ready.name.clone();
-    let action = match (&step.action, old) {
-        (Action::Write { new, in_place: true, .. }, Some(old)) => {
-            state::Action::WriteInPlace { old, old_content: step.old_bytes().to_vec(), new: new.clone() }
-        }
-        (Action::Write { new, .. }, old) => state::Action::Write {
-            old,
-            new: new.clone(),
-            temp: aside(),
-            metadata: metadata_of(&ready.dir.open_file(&ready.name)?)?,
-        },
-        (Action::MoveFrom { from, file, .. }, overwritten) => state::Action::MoveFrom {
-            from: recorded_path(from),
-            file: OldFile::new(&file.stat, file.hash),
-            overwritten,
-            aside: aside(),
-        },
-        (Action::Delete, Some(old)) => state::Action::Delete { old, aside: aside() },
-        (Action::Delete, None) => unreachable!("only what is there is deleted"),
-    };
-    Ok(state::Step { at: recorded_path(&step.path), action })
-}
-
-/// The roots of all paths, each once.
-fn recorded_roots(work: &[Work]) -> io::Result<Vec<RecordedRoot>> {
-    let mut roots: Vec<RecordedRoot> = Vec::new();
-    for path in work.iter().flat_map(|work| work.step.paths()) {
-        let root = RecordedRoot { path: path.root().real().to_path_buf(), inode: path.root().dir()?.id().inode };
-        if !roots.contains(&root) {
-            roots.push(root);
-        }
-    }
-    Ok(roots)
-}
-
-pub(super) fn recorded_path(path: &RootedPath) -> RecordedPath {
-    RecordedPath { root: path.root().real().to_path_buf(), relative: path.relative().to_path_buf() }
 }
 
 impl PlannedStep {
@@ -478,11 +396,6 @@ fn name_kept(error: IoError, mut kept: Vec<String>) -> IoError {
         kind => kind.to_string(),
     };
     IoError { kind: IoErrorKind::KeptBeside { cause, kept: kept.join(", ") }, ..error }
-}
-
-fn is_removed(record: &OpenRecord) -> bool {
-    let removed = record.finish();
-    removed.inspect_err(|error| tracing::error!(%error, "the record of a transaction could not be removed")).is_ok()
 }
 
 fn weaker(one: Durability, other: Durability) -> Durability {

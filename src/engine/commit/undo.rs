@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Mode, Work, recorded_path};
+use super::{Mode, Work, records::recorded_path};
 use crate::{
     CancelToken,
     disk::metadata_of,
