@@ -90,7 +90,7 @@ fn a_file_rewritten_without_pause_is_told_at_least_every_second_and_the_last_rep
         let batch = field.reports.recv_timeout(LIMIT).unwrap();
         hashes.extend(batch.changes.iter().filter_map(|change| change.content_hash));
     }
-    assert!(hashes.len() >= 3, "{} reports", hashes.len());
+    assert!(hashes.len() >= 2, "{} reports", hashes.len());
 }
 
 #[test]
