@@ -11,11 +11,20 @@ set -euo pipefail
 directory=$(realpath -m "${1:?usage: install-nvim.sh DIRECTORY RELEASE [PACKAGE...]}")
 release=${2:?usage: install-nvim.sh DIRECTORY RELEASE [PACKAGE...]}
 shift 2
+# In every directory that may be replaced.
+mark=.made-by-install-nvim
 
 main() {
     local part=$directory.part
-    rm -rf "$part" "$directory"
+    if [ -n "$(ls -A "$directory" 2>/dev/null)" ] && [ ! -e "$directory/$mark" ]; then
+        echo "install-nvim.sh: $directory is not empty and was not made by this script; give another one" >&2
+        return 1
+    fi
+    rm -rf "$part"
     download "$part" "$@"
+    rm -rf "$directory"
+    mkdir -p "$directory"
+    touch "$directory/$mark"
     unpack "$part"
     link_programs
     rm -rf "$part"

@@ -93,7 +93,7 @@ impl UndoStore {
         Err(io::Error::other(format!("it takes {bytes} bytes, undo.keepBytes is {limit}")))
     }
 
-    /// Keeps an entry unless there is one of the same origin; the oldest ones go to make room.
+    /// Keeps an entry, in place of an older one of the same origin; the oldest ones go to make room.
     pub fn keep(&self, entry: &UndoEntry) -> io::Result<()> {
         let encoded = entry.encode();
         let (bytes, limit) = (encoded.len() as u64, self.limits.keep_bytes);
@@ -102,9 +102,6 @@ impl UndoStore {
         let create = || self.disk.create(&self.dir, &name, NewFileAccess::Private);
         let file = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !self.is_expired(self.dir.stat(&name)?.modified) {
-                    return Err(io::Error::other("an earlier request with the same origin can still be undone"));
-                }
                 self.forget(entry.origin);
                 create()?
             }
