@@ -185,13 +185,19 @@ impl StateDir {
                     continue;
                 }
             };
+            let mut is_changed = false;
             for name in names.iter().filter(|name| is_of_session(name, session)) {
+                is_changed = true;
                 if needed.contains(name) {
                     is_done = false;
                 } else if let Err(error) = self.discard_in(&dir, name, &directory, report) {
                     report.problems.push(self.problem(&directory.join(name).display().to_string(), &error));
                     is_done = false;
                 }
+            }
+            if is_changed {
+                // Or else a power cut could bring them back when the note, which may be on another disk, is gone for good.
+                self.disk.sync_dir(&dir)?;
             }
         }
         if is_done || is_old(&note)? { self.disk.remove(notes, name) } else { Ok(()) }
