@@ -25,7 +25,7 @@ pub(super) struct Debouncer {
 
 /// A path that never is quiet is due this long after its first change.
 pub(super) const LONGEST: Duration = Duration::from_secs(1);
-/// What becomes due shortly after something else may wait so much longer.
+/// What becomes due within this time after something else is told with the next group.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Something that happened, in the order in which it happened.
@@ -143,27 +143,28 @@ impl Debouncer {
 
     /// Takes out what is due.
     ///
-    /// What becomes due shortly after something else waits a little: many changes in a row make few reports. Directories are due together, and files not before them unless they can wait no longer: a file's path would
-    /// mean nothing to someone who was not told that its directory has moved. The two ends of a move are due together.
+    /// Many changes in a row make few groups: what becomes due shortly after something else waits a little, and what could
+    /// not wait for the next group is told with this one. Directories are due together, and files not before them unless
+    /// they can wait no longer: a file's path would mean nothing to someone who was not told that its directory has moved.
+    /// The two ends of a move are due together.
     pub fn due(&mut self, now: Instant) -> Due {
         if self.wake.is_none_or(|wake| now < wake) {
             return Due::default();
         }
-        let has_waited = |at_most: Duration| self.spans().any(|span| now >= span.first + at_most);
-        let is_late = has_waited(LONGEST);
+        let is_late = self.spans().any(|span| now >= span.first + LONGEST);
         let pause = self.quiet.min(LONGEST_PAUSE);
         let turn = self.last_due.map(|last| last + pause);
-        let turn = turn.filter(|turn| now < *turn && !has_waited(LONGEST + pause));
         let directories = self.directories_span.map(|span| span.deadline(self.quiet));
-        let directories = directories.filter(|deadline| now < *deadline && !is_late);
         // Whatever comes first of these, the other may still have to be waited for.
-        if let Some(wait) = turn.or(directories) {
-            let at_most = if turn.is_some() { LONGEST + pause } else { LONGEST };
-            self.wake = self.spans().map(|span| span.first + at_most).chain([wait]).min();
+        let wait = [turn, directories].into_iter().flatten().find(|wait| now < *wait);
+        if let Some(wait) = wait.filter(|_| !is_late) {
+            self.wake = self.spans().map(|span| span.first + LONGEST).chain([wait]).min();
             return Due::default();
         }
         let quiet = self.quiet;
-        let due = self.take(|file| now >= file.span.deadline(quiet));
+        let is_due = |file: &Pending| now >= file.span.deadline(quiet);
+        let ahead = if self.files.values().any(is_due) { pause } else { Duration::ZERO };
+        let due = self.take(|file| is_due(file) || now + ahead >= file.span.first + LONGEST);
         if due != Due::default() {
             self.last_due = Some(now);
         }
@@ -315,7 +316,7 @@ mod tests {
                 told += due.len();
                 for file in due {
                     let made: u64 = file.path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-                    assert!(millis - made <= 1100, "{made} waited until {millis} for {quiet:?}");
+                    assert!(millis - made <= 1000, "{made} waited until {millis} for {quiet:?}");
                 }
             }
             assert_eq!(told, 2000);
