@@ -75,6 +75,15 @@ export class Editor {
     await this.page.locator(".monaco-workbench .part.statusbar").waitFor();
   }
 
+  /** Whether the editor lists a folder of its workspace. Busy, it may take the file of the workspace for empty, and stay so. */
+  showsFolder(name) {
+    const row = this.page.locator(".explorer-folders-view .monaco-list-row").filter({ hasText: name }).first();
+    return row.waitFor({ timeout: LIMIT_MS / 6 }).then(
+      () => true,
+      () => false,
+    );
+  }
+
   async close() {
     await this.#browser?.close();
     if (this.#server && this.#server.exitCode === null) {

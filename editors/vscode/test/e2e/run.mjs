@@ -269,7 +269,10 @@ try {
     mkdirSync(path.join(editor.probe, "second"));
     mkdirSync(path.join(editor.probe, "third"));
     setFolders(editor.workspace, "second", "third");
-    await editor.load("workspace", workspaceFile);
+    await editor.until("three folders in the editor", async () => {
+      await editor.load("workspace", workspaceFile);
+      return editor.showsFolder("third");
+    });
     await statusBar("ploke: watching").waitFor();
     await editor.until("three roots", async () => (await shownRoots()).length === 3);
     setFolders(editor.workspace, "second");
