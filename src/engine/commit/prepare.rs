@@ -116,7 +116,7 @@ impl Engine {
         let access = if matches!(like, Like::New) { NewFileAccess::Default } else { NewFileAccess::Private };
         let unnamed = self.disk.create_unnamed(&ready.dir, access);
         if let Some(file) = supported(unnamed).map_err(failed("create a temporary file"))? {
-            self.fill(step, &file, (new, like), sync, ready)?;
+            self.fill(step, &file, (new, like, None), sync, ready)?;
             let named = self.disk.name(&file, &ready.dir, &ready.name);
             if supported(named).map_err(failed("name the temporary file"))?.is_some() {
                 ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
@@ -126,25 +126,37 @@ impl Engine {
         let first_name = self.temp_names.next(None);
         let file = self.disk.create(&ready.dir, &first_name, access).map_err(failed("create a temporary file"))?;
         ready.surplus = Some((ready.dir.clone(), first_name.clone()));
-        self.fill(step, &file, (new, like), sync, ready)?;
+        // What the umask and the directory's default ACL let others do, they may once it is complete.
+        let mode = match access {
+            NewFileAccess::Private => None,
+            NewFileAccess::Default => Some(self.close_to_others(&file).map_err(failed("close to others"))?),
+        };
+        self.fill(step, &file, (new, like, mode), sync, ready)?;
         let renamed = self.disk.rename_new((&ready.dir, &first_name), (&ready.dir, &ready.name));
         renamed.map_err(failed("rename the temporary file"))?;
         ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
         Ok(())
     }
 
+    /// Leaves an empty file to its owner alone, and returns the mode that it had.
+    fn close_to_others(&self, file: &File) -> io::Result<u32> {
+        let mode = stat_file(file)?.mode & 0o7777;
+        self.disk.set_mode(file, 0o600)?;
+        Ok(mode)
+    }
+
     fn fill(
         &self,
         step: &PlannedStep,
         file: &File,
-        (new, like): (&[u8], &Like),
+        (new, like, mode): (&[u8], &Like, Option<u32>),
         sync: bool,
         ready: &mut Ready,
     ) -> Result<(), IoError> {
         let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
         write_all(&*self.disk, file, new).map_err(failed("write"))?;
         let lost = match like {
-            Like::New => Ok(Vec::new()),
+            Like::New => mode.map_or(Ok(()), |mode| self.disk.set_mode(file, mode)).map(|()| Vec::new()),
             Like::File(path) => path.open().and_then(|from| self.disk.copy_metadata(&from, file)),
             Like::Gone(metadata) => self.disk.set_metadata(file, metadata),
         };

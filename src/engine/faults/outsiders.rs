@@ -142,18 +142,30 @@ fn a_file_that_was_given_back_is_synced() {
 #[test]
 fn nobody_else_may_read_a_new_content_before_it_is_complete() {
     use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
 
-    let scene = Scene::new(FileSystem::Plain);
-    fs::set_permissions(scene.path("0"), fs::Permissions::from_mode(0o666)).unwrap();
-    let (engine, disk) = scene.engine(None);
-    let seen = Arc::new(Mutex::new(None));
-    let (looking, dir) = (seen.clone(), scene.dir.path().to_path_buf());
-    disk.before("set_metadata", move || {
-        let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
-        let temporary = entries.into_iter().find(|entry| is_temp_name(&entry.file_name())).unwrap();
-        *looking.lock().unwrap() = Some(temporary.metadata().unwrap().permissions().mode() & 0o777);
-    });
-    assert!(scene.apply(&engine, &SCENARIOS[0], Atomicity::Transaction).applied);
-    assert_eq!(*seen.lock().unwrap(), Some(0o600));
-    assert_eq!(fs::metadata(scene.path("0")).unwrap().permissions().mode() & 0o777, 0o666);
+    for (name, change) in [("0", Scene::edit as fn(&Scene, &str) -> Change), ("made", Scene::create)] {
+        let scene = Scene::new(FileSystem::Plain);
+        fs::set_permissions(scene.path("0"), fs::Permissions::from_mode(0o666)).unwrap();
+        fs::write(scene.path("plain"), "").unwrap();
+        let in_the_end = if name == "0" { 0o666 } else { mode(&scene.path("plain")) };
+        let (engine, disk) = scene.engine(None);
+        let seen = Arc::new(Mutex::new(None));
+        let (looking, dir) = (seen.clone(), scene.dir.path().to_path_buf());
+        let look = move || {
+            let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+            let temporary = entries.into_iter().find(|entry| is_temp_name(&entry.file_name())).unwrap();
+            *looking.lock().unwrap() = Some(mode(&temporary.path()));
+        };
+        if name == "0" {
+            disk.before("set_metadata", look);
+        } else {
+            let again = disk.clone();
+            disk.before("set_mode", move || again.before("write", look));
+        }
+        let request = EditRequest { changes: vec![change(&scene, name)], ..EditRequest::default() };
+        assert!(engine.apply(&request, &NoEditor, &CancelToken::new()).applied);
+        assert_eq!(*seen.lock().unwrap(), Some(0o600), "{name}");
+        assert_eq!(mode(&scene.path(name)), in_the_end, "{name}");
+    }
 }
