@@ -9,10 +9,10 @@ mod walk;
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     io, iter,
-    path::{Component, Path, PathBuf},
+    path::{Component, MAIN_SEPARATOR_STR, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -279,7 +279,7 @@ pub(crate) struct Resolver<'a> {
 }
 
 /// Open directories by the root they were opened beneath, and their path there.
-type HeldDirs = HashMap<usize, HashMap<PathBuf, Arc<HeldDir>>>;
+type HeldDirs = HashMap<usize, HashMap<OsString, Arc<HeldDir>>>;
 
 impl<'a> Resolver<'a> {
     pub fn new(roots: &'a Roots, budget: &'a DirBudget) -> Self {
@@ -344,14 +344,14 @@ impl<'a> Resolver<'a> {
     }
 
     fn open_parent(&self, path: &RootedPath) -> io::Result<(Arc<Dir>, Option<Arc<HeldDir>>)> {
-        let root = Arc::as_ptr(&path.root) as usize;
-        if let Some(held) = self.held().get(&root).and_then(|dirs| dirs.get(path.parent())) {
+        let (root, parent) = (Arc::as_ptr(&path.root) as usize, path.parent());
+        if let Some(held) = self.held().get(&root).and_then(|dirs| dirs.get(parent.as_os_str())) {
             return Ok((held.dir.clone(), Some(held.clone())));
         }
-        let dir = path.root.open_dir(path.parent())?;
+        let dir = path.root.open_dir(parent)?;
         let Some(place) = self.budget.take().or_else(|| self.make_room()) else { return Ok((dir, None)) };
         let held = Arc::new(HeldDir { dir: dir.clone(), _place: place });
-        self.held().entry(root).or_default().insert(path.parent().to_path_buf(), held.clone());
+        self.held().entry(root).or_default().insert(parent.into(), held.clone());
         Ok((dir, Some(held)))
     }
 
@@ -394,14 +394,15 @@ impl<'a> Resolver<'a> {
 
 /// The path built anew from its components, so that two spellings ("a//b", "a/./b") become one; `None` if there is a `..`.
 fn normal(rest: &Path) -> Option<PathBuf> {
-    let mut normal = PathBuf::with_capacity(rest.as_os_str().len());
+    let mut normal = OsString::with_capacity(rest.as_os_str().len());
     for component in rest.components() {
-        match component {
-            Component::Normal(name) => normal.push(name),
-            _ => return None,
+        let Component::Normal(name) = component else { return None };
+        if !normal.is_empty() {
+            normal.push(MAIN_SEPARATOR_STR);
         }
+        normal.push(name);
     }
-    Some(normal)
+    Some(normal.into())
 }
 
 /// Why looking at a path came to no result.

@@ -17,9 +17,9 @@ use std::{
 };
 
 #[cfg(not(unix))]
-pub(crate) use other::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, metadata_of, stat_file};
+pub(crate) use other::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, metadata_of, read_more, stat_file};
 #[cfg(unix)]
-pub(crate) use unix::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, metadata_of, stat_file};
+pub(crate) use unix::{Dir, OsDisk, is_link_refusal, keeps_trustworthy_times, metadata_of, read_more, stat_file};
 
 /// The operations that change or sync anything, each a single step that can fail or be the last one before a crash.
 pub(crate) trait Disk: Send + Sync {

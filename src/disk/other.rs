@@ -7,7 +7,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -109,6 +109,15 @@ impl Dir {
 /// Looks at an open file.
 pub(crate) fn stat_file(file: &File) -> io::Result<FileStat> {
     Ok(from_metadata(&file.metadata()?))
+}
+
+/// Reads as much as is there and finds room in the capacity; 0 at the end of the file.
+pub(crate) fn read_more(mut file: &File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let filled = bytes.len();
+    bytes.resize(bytes.capacity(), 0);
+    let read = file.read(&mut bytes[filled..]);
+    bytes.truncate(filled + *read.as_ref().unwrap_or(&0));
+    read
 }
 
 /// All that there is to a file here is whether it may be written.

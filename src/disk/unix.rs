@@ -192,6 +192,11 @@ pub(crate) fn stat_file(file: &File) -> io::Result<FileStat> {
     })
 }
 
+/// Reads as much as is there and finds room in the capacity; 0 at the end of the file.
+pub(crate) fn read_more(file: &File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    Ok(rustix::io::read(file, rustix::buffer::spare_capacity(bytes))?)
+}
+
 /// What an open file has beside its content.
 pub(crate) fn metadata_of(file: &File) -> io::Result<Metadata> {
     let meta = file.metadata()?;

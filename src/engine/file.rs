@@ -10,7 +10,7 @@ use std::{
 use super::Engine;
 use crate::{
     CancelToken,
-    disk::{FileKind, FileStat, stat_file},
+    disk::{FileKind, FileStat, read_more, stat_file},
     error::{IoError, IoErrorKind},
     hash::{ContentHash, ContentHasher},
     roots::RootedPath,
@@ -38,7 +38,7 @@ pub(crate) struct FileContent {
 impl FileContent {
     /// The text of the file, if it is UTF-8.
     pub fn text(&self, path: &Path) -> Result<&str, IoError> {
-        std::str::from_utf8(&self.bytes)
+        simdutf8::compat::from_utf8(&self.bytes)
             .map_err(|error| IoError::new(path, IoErrorKind::NotUtf8 { valid_up_to: error.valid_up_to() }))
     }
 }
@@ -126,26 +126,22 @@ pub(super) fn refuse_special(path: &RootedPath, kind: FileKind) -> Result<(), Io
 }
 
 /// Reads as many bytes as the file is said to have; that it has grown is seen from its stat data after the reading.
-fn read_bytes(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
+fn read_bytes(file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if size == 0 {
         // Files that are made up when they are read are said to be empty.
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
         return Ok(bytes);
     }
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    bytes.try_reserve_exact(size)?;
-    bytes.resize(size, 0);
-    let mut filled = 0;
-    while filled < size {
-        match file.read(&mut bytes[filled..]) {
+    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
+    while (bytes.len() as u64) < size {
+        match read_more(file, &mut bytes) {
             Ok(0) => break,
-            Ok(length) => filled += length,
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(filled);
     Ok(bytes)
 }
 

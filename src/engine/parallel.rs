@@ -15,7 +15,7 @@ const ITEMS_PER_THREAD: usize = 4;
 
 /// Maps all items in parallel and returns the results in their order.
 ///
-/// The calling thread works too: when no thread can be made, it does all of the work. A panic of `work` is passed on.
+/// The calling thread works too: when no thread can be made, it does all of the work. When `work` panics, so does this.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     map_on(items, threads.min(items.len() / ITEMS_PER_THREAD), work)
 }
@@ -30,26 +30,26 @@ fn map_on<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R 
         return items.iter().map(work).collect();
     }
     let next = AtomicUsize::new(0);
+    let all_done = Mutex::new(Vec::with_capacity(items.len()));
     let run = || {
         let mut done = Vec::with_capacity(items.len() / threads + 1);
         loop {
             let index = next.fetch_add(1, Relaxed);
-            let Some(item) = items.get(index) else { return done };
+            let Some(item) = items.get(index) else { break };
             done.push((index, work(item)));
         }
+        all_done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut done);
     };
-    let mut done = thread::scope(|scope| {
+    thread::scope(|scope| {
         let spawn = || {
             let builder = thread::Builder::new().name("ploke-io-files".into()).stack_size(DEEP_STACK);
-            builder.spawn_scoped(scope, move || with_deep_stack(run)).ok()
+            builder.spawn_scoped(scope, || with_deep_stack(run)).ok()
         };
-        let helpers: Vec<_> = (1..threads).map_while(|_| spawn()).collect();
-        let mut done = run();
-        for helper in helpers {
-            done.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
+        // Not joined: that a thread has ended takes longer than that its work is done, for which the scope waits.
+        (1..threads).map_while(|_| spawn()).for_each(drop);
+        run();
     });
+    let mut done = all_done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
     mem,
     ops::Range,
     path::{Path, PathBuf},
@@ -93,14 +92,7 @@ impl Engine {
             read_files[first] = read(&files[first]);
         }
 
-        let mut results: Vec<Option<Result<Snippet, IoError>>> = requests.iter().map(|_| None).collect();
-        for (file, (_, snippets)) in files.iter().zip(read_files) {
-            for (&index, snippet) in file.items.iter().zip(snippets) {
-                results[index] = Some(snippet);
-            }
-        }
-        let missing = || Err(IoError::new("", IoErrorKind::Internal("an item was left out".into())));
-        results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+        in_order_asked(requests.len(), &files, read_files.into_iter().map(|(_, snippets)| snippets))
     }
 
     /// The snippets of one file, and where they were read from.
@@ -182,21 +174,43 @@ struct FileGroup<'r> {
 }
 
 fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
-    let mut known: HashMap<(&OsStr, Option<Source>), usize> = HashMap::new();
-    let mut files: Vec<FileGroup> = Vec::new();
-    let mut last = 0;
-    for (index, request) in requests.iter().enumerate() {
-        let (spelling, source) = (request.path.as_path(), request.source);
-        let is_other = |file: &FileGroup| file.spelling.as_os_str() != spelling.as_os_str() || file.source != source;
-        if files.get(last).is_none_or(is_other) {
-            last = *known.entry((spelling.as_os_str(), source)).or_insert_with(|| {
-                files.push(FileGroup { spelling, source, items: Vec::new() });
-                files.len() - 1
-            });
+    let is_like = |one: &EmbeddingData, next: &EmbeddingData| {
+        (one.path.as_os_str(), one.source) == (next.path.as_os_str(), next.source)
+    };
+    let runs: Vec<_> = requests.chunk_by(is_like).collect();
+    let mut known = HashMap::with_capacity(runs.len());
+    let mut files: Vec<FileGroup> = Vec::with_capacity(runs.len());
+    let mut begin = 0;
+    for run in runs {
+        let (spelling, source) = (run[0].path.as_path(), run[0].source);
+        let file = *known.entry((spelling.as_os_str(), source)).or_insert(files.len());
+        if file == files.len() {
+            files.push(FileGroup { spelling, source, items: Vec::new() });
         }
-        files[last].items.push(index);
+        files[file].items.extend(begin..begin + run.len());
+        begin += run.len();
     }
     files
+}
+
+/// What was read of all files in the order of the requests.
+fn in_order_asked(
+    requests: usize,
+    files: &[FileGroup],
+    read: impl Iterator<Item = Vec<Result<Snippet, IoError>>>,
+) -> Vec<Result<Snippet, IoError>> {
+    let mut snippets = Vec::with_capacity(requests);
+    read.for_each(|mut of_file| snippets.append(&mut of_file));
+    let asked = || files.iter().flat_map(|file| &file.items).copied();
+    if snippets.len() == requests && asked().eq(0..requests) {
+        return snippets;
+    }
+    let mut results: Vec<Option<_>> = (0..requests).map(|_| None).collect();
+    for (index, snippet) in asked().zip(snippets) {
+        results[index] = Some(snippet);
+    }
+    let missing = || Err(IoError::new("", IoErrorKind::Internal("an item was left out".into())));
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
 }
 
 /// The real path of a file, and whether it was read or its document.
