@@ -171,7 +171,11 @@ impl Listing<'_> {
         }
     }
 
+    /// Tokens mean nothing any more once the request is answered, as it is when it has been cancelled.
     fn send(&self, token: &Id, value: &impl Serialize) {
+        if self.call.cancel.is_cancelled() {
+            return;
+        }
         let params = json!({ "token": token, "value": value });
         let message = json!({ "jsonrpc": "2.0", "method": "$/progress", "params": params });
         self.call.session.send(message.to_string().into_bytes());

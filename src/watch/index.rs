@@ -333,6 +333,16 @@ pub(super) mod tests {
         assert_eq!(index.knows(Path::new("/r/d.x")), Some(true));
     }
 
+    #[test]
+    fn a_file_takes_at_most_150_bytes_beyond_its_name() {
+        // A map that is made of what is in order, as a listing is, fills its nodes.
+        const FILES_IN_A_NODE: usize = 11;
+        let (links_of_a_node, allocation_of_a_name) = (4 * size_of::<usize>(), 16);
+        let of_a_node = FILES_IN_A_NODE * size_of::<(Box<OsStr>, Entry)>() + links_of_a_node;
+        let bytes = of_a_node.div_ceil(FILES_IN_A_NODE) + allocation_of_a_name;
+        assert!(bytes <= 150, "{bytes} bytes");
+    }
+
     pub fn list(index: &mut Index, directory: &str, names: &[&str]) {
         let files = names.iter().map(|name| (OsString::from(name), look(1))).collect();
         index.list(Path::new(directory), files, |_| None);

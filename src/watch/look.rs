@@ -65,6 +65,7 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::index::tests::look;
 
     #[test]
     fn only_a_file_at_rest_is_the_same_without_a_look_at_its_content() {
@@ -94,16 +95,5 @@ mod tests {
         assert_eq!(seen(probe::COARSE_TICK, 1).after(&seen(0, 1)).seen, 0);
         assert!(seen(probe::COARSE_TICK + 1, 1).after(&seen(0, 1)).settled);
         assert!(!seen(probe::COARSE_TICK + 1, 2).after(&seen(0, 1)).settled);
-    }
-
-    fn look(number: u64) -> Look {
-        Look {
-            device: 1,
-            inode: number,
-            size: number,
-            modified: number as i64,
-            status_changed: number as i64,
-            ..Look::default()
-        }
     }
 }

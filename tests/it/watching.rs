@@ -2,6 +2,8 @@
 
 mod bursts;
 mod histories;
+#[cfg(target_os = "linux")]
+mod limits;
 mod others;
 mod soak;
 mod tools;
