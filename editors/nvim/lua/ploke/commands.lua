@@ -231,6 +231,12 @@ subcommands.snippet = {
   end,
 }
 
+---@param count integer
+---@return string
+local function files(count)
+  return count == 1 and "1 file" or count .. " files"
+end
+
 --- What became of an edit that failed, in words.
 ---@param result table
 ---@return string
@@ -290,7 +296,7 @@ subcommands.apply = {
           if not result.applied then
             return ui.error(failed(result))
           end
-          local changed, no_undo = ("%d files changed"):format(#result.files), answer.why_no_undo(result)
+          local changed, no_undo = ("%s changed"):format(files(#result.files)), answer.why_no_undo(result)
           if no_undo then
             return ui.warn(("%s; :Ploke undo can not take it back: %s"):format(changed, no_undo))
           end
@@ -338,7 +344,7 @@ subcommands.undo = {
         if not result.applied then
           return ui.error(failed(result))
         end
-        ui.notify(("%d files are as they were"):format(#result.files))
+        ui.notify(("%s put back"):format(files(#result.files)))
       end)
     )
   end,

@@ -224,7 +224,7 @@ t.test("a command's edit of a dirty buffer is shown and arrives in the buffer", 
   t.wait("the preview", t.float)
   t.check(t.float():find("-unsaved\n+edited", 1, true), t.float())
   t.press("y")
-  t.wait_message("1 files changed")
+  t.wait_message("1 file changed")
   t.equal(lines(), { "one", "edited" }, "buffer")
   t.equal(t.read(root .. "/a.txt"), "one\nmore\n", "on disk")
 end)

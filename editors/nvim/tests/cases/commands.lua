@@ -160,11 +160,11 @@ t.test("edits are shown as a diff, and applied after y", function()
   t.equal(vim.bo.filetype, "diff", "filetype of the preview")
   t.equal(t.read(root .. "/a.txt"), "one\n", "on disk before the answer")
   t.press("y")
-  t.wait_message("1 files changed")
+  t.wait_message("1 file changed")
   t.equal(t.read(root .. "/a.txt"), "two\n", "on disk")
   t.equal(t.float(), nil, "window")
   vim.cmd("Ploke undo")
-  t.wait_message("1 files are as they were")
+  t.wait_message("1 file put back")
   t.equal(t.read(root .. "/a.txt"), "one\n", "on disk")
 end)
 
@@ -194,7 +194,7 @@ t.test("edits come from a JSON file, too", function()
   vim.cmd("Ploke apply edits.json")
   t.wait("the preview", t.float)
   t.press("y")
-  t.wait_message("1 files changed")
+  t.wait_message("1 file changed")
   t.equal(t.read(root .. "/a.txt"), "2\n", "on disk")
 end)
 
@@ -240,14 +240,14 @@ t.test("an undo takes back what has one, not what was applied after it without o
   local root = t.project({ ["a.txt"] = "one\n", ["long.txt"] = ("long"):rep(1000) })
   preview(root)
   t.press("y")
-  t.wait_message("1 files changed; :Ploke undo takes it back")
+  t.wait_message("1 file changed; :Ploke undo takes it back")
   local change = {
     textDocument = { uri = vim.uri_from_fname(root .. "/long.txt") },
     edits = { { expectedText = ("long"):rep(1000), newText = "short" } },
   }
   t.equal(t.call("apply_edits", { documentChanges = { change } }).applied, true, "applied")
   vim.cmd("Ploke undo")
-  t.wait_message("1 files are as they were")
+  t.wait_message("1 file put back")
   t.equal(t.read(root .. "/a.txt"), "one\n", "on disk")
 end)
 
@@ -255,7 +255,7 @@ t.test("an undo of a file that has changed meanwhile is refused", function()
   local root = t.project({ ["a.txt"] = "one\n" })
   preview(root)
   t.press("y")
-  t.wait_message("1 files changed")
+  t.wait_message("1 file changed")
   t.write(root .. "/a.txt", "three\n")
   vim.cmd("Ploke undo")
   t.wait_message("a.txt: the file is not")
@@ -269,7 +269,7 @@ t.test("changes are listed with their authors, the newest first", function()
   t.wait_message("no file has changed")
   preview(root)
   t.press("y")
-  t.wait_message("1 files changed")
+  t.wait_message("1 file changed")
   local told
   vim.api.nvim_create_autocmd("User", {
     pattern = "PlokeFileChanged",
