@@ -39,7 +39,7 @@ pub use edit::{
 pub use editor::{BufferEdit, EditedBuffer, Editor, EditorError, NoEditor};
 pub use os_locks::LockingPolicy;
 pub use range::TextRange;
-pub use read::{EmbeddingData, Snippet};
+pub use read::{EmbeddingData, Snippet, SnippetRef};
 pub use scan::{ChangedFileData, FileData, ScanStatus};
 pub use state::{RecoveryReport, UndoLimits};
 

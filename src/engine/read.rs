@@ -58,18 +58,38 @@ pub struct Snippet {
     pub version: Option<i32>,
 }
 
+/// A [`Snippet`] whose text still stands among the bytes that were read.
+#[derive(Debug)]
+pub struct SnippetRef<'t> {
+    pub text: &'t str,
+    pub byte_range: Range<usize>,
+    pub content_hash: ContentHash,
+    pub tracking_hash: Option<TrackingHash>,
+    pub source: Source,
+    pub version: Option<i32>,
+}
+
+impl From<SnippetRef<'_>> for Snippet {
+    fn from(snippet: SnippetRef) -> Self {
+        let SnippetRef { text, byte_range, content_hash, tracking_hash, source, version } = snippet;
+        Self { text: text.to_owned(), byte_range, content_hash, tracking_hash, source, version }
+    }
+}
+
 impl Engine {
-    /// Reads snippets; the results have the length and order of the requests.
+    /// Reads snippets and makes something of each while its text is at hand; the results have the length and order of the
+    /// requests. `make` also gets the index of the request, and may be called again for one whose first result is dropped.
     ///
-    /// Texts that find no room in `max_bytes` together are refused before they are copied, so that many requests for
-    /// one large file do not take as many times its memory.
-    pub fn snippets(
+    /// Texts that find no room in `max_bytes` together are refused, so that many requests for one large file do not take as
+    /// many times its memory.
+    pub fn snippets<R: Send>(
         &self,
         requests: &[EmbeddingData],
         max_bytes: u64,
         documents: &Arc<OpenDocuments>,
         cancel: &CancelToken,
-    ) -> Vec<Result<Snippet, IoError>> {
+        make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
+    ) -> Vec<R> {
         let documents = self.locate(documents.clone());
         let room = Room { left: AtomicU64::new(max_bytes), limit: max_bytes };
         let roots = self.roots();
@@ -78,8 +98,12 @@ impl Engine {
         let read = |file: &FileGroup| {
             let path = resolver.resolve(file.spelling);
             let reading = Reading { documents: &documents, requests, room: &room, cancel };
-            let (source, snippets) = self.read_snippets(&path, file, &reading);
-            (path.map(|path| (path.absolute(), source)).ok(), snippets)
+            let (mut made, mut text_bytes) = (Vec::with_capacity(file.items.len()), 0);
+            let source = self.read_snippets(&path, file, &reading, |index, found| {
+                text_bytes += found.as_ref().map_or(0, |snippet| snippet.text.len() as u64);
+                made.push(make(index, found));
+            });
+            ReadFile { origin: path.map(|path| (path.absolute(), source)).ok(), made, text_bytes }
         };
         let mut read_files = parallel::map(&files, self.threads, read);
         // Which spellings lead to one file is known now; what they have in common has to come from one reading.
@@ -87,46 +111,52 @@ impl Engine {
             let items = mem::take(&mut files[other].items);
             files[first].items.extend(items);
             for file in [first, other] {
-                room.give_back(&mem::take(&mut read_files[file].1));
+                read_files[file].made.clear();
+                room.give_back(mem::take(&mut read_files[file].text_bytes));
             }
             read_files[first] = read(&files[first]);
         }
-
-        in_order_asked(requests.len(), &files, read_files.into_iter().map(|(_, snippets)| snippets))
+        let left_out = |index| make(index, Err(IoError::new("", IoErrorKind::Internal("an item was left out".into()))));
+        in_order_asked(requests.len(), &files, read_files.into_iter().map(|file| file.made), left_out)
     }
 
-    /// The snippets of one file, and where they were read from.
+    /// Gives the snippets of one file to `take`, in the order of its items, and says where they were read from.
     fn read_snippets(
         &self,
         path: &Result<RootedPath, IoError>,
         file: &FileGroup,
         &Reading { documents, requests, room, cancel }: &Reading,
-    ) -> (Source, Vec<Result<Snippet, IoError>>) {
+        mut take: impl FnMut(usize, Result<SnippetRef, IoError>),
+    ) -> Source {
         let items = &file.items;
-        let fail = |error: IoError| items.iter().map(|_| Err(error.clone())).collect();
+        let mut fail = |error: IoError| items.iter().for_each(|&index| take(index, Err(error.clone())));
         let path = match path {
             Ok(path) => path,
-            Err(error) => return (Source::Disk, fail(error.clone())),
+            Err(error) => {
+                fail(error.clone());
+                return Source::Disk;
+            }
         };
         if cancel.is_cancelled() {
-            return (Source::Disk, fail(IoError::new(path.relative(), IoErrorKind::Cancelled)));
+            fail(IoError::new(path.relative(), IoErrorKind::Cancelled));
+            return Source::Disk;
         }
         let (source, content) = self.read_source(path, file, documents);
-        let content = match content {
-            Ok(content) => content,
-            Err(error) => return (source, fail(error)),
-        };
-        let mut verified = match VerifiedText::new(path, &content) {
+        let verified = content.as_ref().map_err(IoError::clone).and_then(|content| VerifiedText::new(path, content));
+        let mut verified = match verified {
             Ok(verified) => verified,
-            Err(error) => return (source, fail(error)),
+            Err(error) => {
+                fail(error);
+                return source;
+            }
         };
         // The file and a document with the same text are one to who names neither.
-        let open = if content.version.is_some() { Source::Buffer } else { source };
-        let snippet = |&index: &usize| {
+        let open = if verified.version.is_some() { Source::Buffer } else { source };
+        for &index in items {
             let request = &requests[index];
-            verified.snippet(request, request.source.unwrap_or(open), room)
-        };
-        (source, items.iter().map(snippet).collect())
+            take(index, verified.snippet(request, request.source.unwrap_or(open), room));
+        }
+        source
     }
 
     /// Reads what is asked for; by default a document that is open with unsaved changes, else the file.
@@ -193,43 +223,52 @@ fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
     files
 }
 
-/// What was read of all files in the order of the requests.
-fn in_order_asked(
+/// What was made of all files in the order of the requests.
+fn in_order_asked<R>(
     requests: usize,
     files: &[FileGroup],
-    read: impl Iterator<Item = Vec<Result<Snippet, IoError>>>,
-) -> Vec<Result<Snippet, IoError>> {
-    let mut snippets = Vec::with_capacity(requests);
-    read.for_each(|mut of_file| snippets.append(&mut of_file));
+    made: impl Iterator<Item = Vec<R>>,
+    left_out: impl Fn(usize) -> R,
+) -> Vec<R> {
+    let mut all = Vec::with_capacity(requests);
+    made.for_each(|mut of_file| all.append(&mut of_file));
     let asked = || files.iter().flat_map(|file| &file.items).copied();
-    if snippets.len() == requests && asked().eq(0..requests) {
-        return snippets;
+    if all.len() == requests && asked().eq(0..requests) {
+        return all;
     }
-    let mut results: Vec<Option<_>> = (0..requests).map(|_| None).collect();
-    for (index, snippet) in asked().zip(snippets) {
-        results[index] = Some(snippet);
+    let mut results: Vec<Option<R>> = (0..requests).map(|_| None).collect();
+    for (index, result) in asked().zip(all) {
+        results[index] = Some(result);
     }
-    let missing = || Err(IoError::new("", IoErrorKind::Internal("an item was left out".into())));
-    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+    results.into_iter().enumerate().map(|(index, result)| result.unwrap_or_else(|| left_out(index))).collect()
 }
 
 /// The real path of a file, and whether it was read or its document.
 type Origin = (PathBuf, Source);
 
+/// What was made of the items of one file, in their order.
+struct ReadFile<R> {
+    /// `None` if the path could not be resolved.
+    origin: Option<Origin>,
+    made: Vec<R>,
+    /// Room that the texts have taken.
+    text_bytes: u64,
+}
+
 /// Pairs of groups that were read from the same source: the first of them, and each other.
-fn same_files<R>(files: &[FileGroup], read: &[(Option<Origin>, R)]) -> Vec<(usize, usize)> {
+fn same_files<R>(files: &[FileGroup], read: &[ReadFile<R>]) -> Vec<(usize, usize)> {
     let all_are_alike = files.windows(2).all(|pair| pair[0].source == pair[1].source);
-    let is_as_spelled = |(file, (path, _)): (&FileGroup, &(Option<Origin>, R))| {
-        all_are_alike && path.as_ref().is_none_or(|(path, _)| path.as_os_str() == file.spelling.as_os_str())
+    let is_as_spelled = |(file, read): (&FileGroup, &ReadFile<R>)| {
+        all_are_alike && read.origin.as_ref().is_none_or(|(path, _)| path.as_os_str() == file.spelling.as_os_str())
     };
     if files.iter().zip(read).all(is_as_spelled) {
         return Vec::new();
     }
     let mut known: HashMap<&Origin, usize> = HashMap::new();
     let mut same = Vec::new();
-    for (index, (path, _)) in read.iter().enumerate() {
-        let Some(path) = path else { continue };
-        let first = *known.entry(path).or_insert(index);
+    for (index, file) in read.iter().enumerate() {
+        let Some(origin) = &file.origin else { continue };
+        let first = *known.entry(origin).or_insert(index);
         if first != index {
             same.push((first, index));
         }
@@ -244,9 +283,8 @@ struct Room {
 }
 
 impl Room {
-    fn give_back(&self, discarded: &[Result<Snippet, IoError>]) {
-        let bytes: usize = discarded.iter().flatten().map(|snippet| snippet.text.len()).sum();
-        self.left.fetch_add(bytes as u64, Relaxed);
+    fn give_back(&self, bytes: u64) {
+        self.left.fetch_add(bytes, Relaxed);
     }
 
     fn take(&self, bytes: u64) -> Result<(), IoErrorKind> {
@@ -274,11 +312,11 @@ impl<'c> VerifiedText<'c> {
         Ok(Self { path, hash, version, text, ranges, tracking: Vec::new() })
     }
 
-    fn snippet(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<Snippet, IoError> {
+    fn snippet(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<SnippetRef<'c>, IoError> {
         self.check(request, source, room).map_err(|kind| IoError::new(self.path.relative(), kind))
     }
 
-    fn check(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<Snippet, IoErrorKind> {
+    fn check(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<SnippetRef<'c>, IoErrorKind> {
         self.check_guard(&request.expected)?;
         let byte_range = self.find(request.range, request.expected_text.as_deref())?;
         let text = &self.text[byte_range.clone()];
@@ -292,8 +330,8 @@ impl<'c> VerifiedText<'c> {
         let wanted = request.want_tracking || request.expected.tracking_hash.is_some();
         let tracking_hash = if wanted { Some(self.tracking(namespace)?) } else { None };
         room.take(text.len() as u64)?;
-        let (text, content_hash, version) = (text.to_owned(), self.hash, self.version);
-        Ok(Snippet { text, byte_range, content_hash, tracking_hash, source, version })
+        let (content_hash, version) = (self.hash, self.version);
+        Ok(SnippetRef { text, byte_range, content_hash, tracking_hash, source, version })
     }
 
     /// Checks what is expected of the file as a whole.

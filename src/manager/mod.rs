@@ -34,8 +34,8 @@ use crate::{
     CancelToken,
     engine::{
         Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest, Editor,
-        EmbeddingData, FileData, FileOutcome, NoEditor, OpenDocuments, RecoveryReport, Snippet, WriteSnippetData,
-        WriteStatus,
+        EmbeddingData, FileData, FileOutcome, NoEditor, OpenDocuments, RecoveryReport, Snippet, SnippetRef,
+        WriteSnippetData, WriteStatus,
     },
     error::{IoError, IoErrorKind, Warning},
     hash::{ContentHash, TrackingHash},
@@ -89,7 +89,8 @@ impl IoManagerHandle {
         requests: Vec<EmbeddingData>,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
         let nothing_open = Arc::default();
-        self.run(move |inner, cancel| inner.engine.snippets(&requests, u64::MAX, &nothing_open, cancel)).await
+        let owned = |_, found: Result<SnippetRef, IoError>| found.map(Snippet::from);
+        self.run(move |inner, cancel| inner.engine.snippets(&requests, u64::MAX, &nothing_open, cancel, owned)).await
     }
 
     /// Compares files with what the caller knows of them; the results have the length and order of the requests.
@@ -217,19 +218,20 @@ impl IoManagerHandle {
         requests: &[EmbeddingData],
         cancel: &CancelToken,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.snippets_of(&Arc::default(), u64::MAX, requests, cancel)
+        self.snippets_with(&Arc::default(), u64::MAX, requests, cancel, |_, found| found.map(Snippet::from))
     }
 
-    /// The same for who has documents open, with an answer whose texts may have `max_bytes` together; those without room
-    /// are refused.
-    pub fn snippets_of(
+    /// The same for who has documents open, and makes something else of each snippet. The texts may have `max_bytes`
+    /// together; those without room are refused.
+    pub fn snippets_with<R: Send>(
         &self,
         documents: &Arc<OpenDocuments>,
         max_bytes: u64,
         requests: &[EmbeddingData],
         cancel: &CancelToken,
-    ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.inner.enter(|inner| inner.engine.snippets(requests, max_bytes, documents, cancel))
+        make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
+    ) -> Result<Vec<R>, IoError> {
+        self.inner.enter(|inner| inner.engine.snippets(requests, max_bytes, documents, cancel, make))
     }
 
     /// See [`Self::scan_changes_batch`].

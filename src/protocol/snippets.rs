@@ -55,32 +55,32 @@ pub enum Source {
 
 /// One entry per snippet asked for, in the same order.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct SnippetsResult {
+pub struct SnippetsResult<'a> {
     /// In the order of the request.
-    pub snippets: Vec<SnippetResult>,
+    pub snippets: Vec<SnippetResult<'a>>,
 }
 
 /// What became of one snippet.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "camelCase")]
-pub enum SnippetResult {
+pub enum SnippetResult<'a> {
     /// Every guard holds.
-    Ok(SnippetText),
+    Ok(SnippetText<'a>),
     /// It could not be read, or a guard does not hold.
-    Error(SnippetError),
+    Error(SnippetError<'a>),
 }
 
 /// A verified piece of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SnippetText {
+pub struct SnippetText<'a> {
     /// As it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Id>,
+    pub id: Option<&'a Id>,
     /// As it was asked for.
-    pub uri: FileUri,
+    pub uri: &'a FileUri,
     /// What stands at the range.
-    pub text: String,
+    pub text: &'a str,
     /// Where the text stands in the file, whatever kind of range was asked for.
     pub byte_range: ByteRange,
     /// Hash of the whole text that this one was taken from.
@@ -97,12 +97,12 @@ pub struct SnippetText {
 
 /// Why one snippet could not be read.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct SnippetError {
+pub struct SnippetError<'a> {
     /// As it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Id>,
+    pub id: Option<&'a Id>,
     /// As it was asked for.
-    pub uri: FileUri,
+    pub uri: &'a FileUri,
     pub error: ItemError,
 }
 

@@ -15,11 +15,6 @@ pub(crate) trait Method {
     type Result: Serialize;
 
     fn run(call: &Call, params: Self::Params) -> Result<Reply<Self::Result>, RpcError>;
-
-    /// Appends the result as JSON; for results so large that it pays to do it in another way.
-    fn encode(result: &Self::Result, to: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(to, result)
-    }
 }
 
 /// One request in flight.

@@ -70,7 +70,7 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
     match reply {
         Ok(Reply { result, changes }) => {
             // The changes have been made and must be told, whatever happens to the result.
-            let response = catch_unwind(AssertUnwindSafe(|| encode_response(&call.id, |to| M::encode(&result, to))))
+            let response = catch_unwind(AssertUnwindSafe(|| encode_result(&call.id, &result)))
                 .unwrap_or_else(|_| Err(RpcError::internal(format!("{}: encoding the result panicked", M::NAME))));
             Answer { changes, response }
         }
@@ -79,18 +79,11 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
 }
 
 pub(crate) fn encode_result(id: &RequestId, result: &impl Serialize) -> Result<Vec<u8>, RpcError> {
-    encode_response(id, |to| serde_json::to_writer(to, result))
-}
-
-fn encode_response(
-    id: &RequestId,
-    encode_result: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
-) -> Result<Vec<u8>, RpcError> {
     let encode = || {
         let mut message = br#"{"jsonrpc":"2.0","id":"#.to_vec();
         serde_json::to_writer(&mut message, id)?;
         message.extend(br#","result":"#);
-        encode_result(&mut message)?;
+        serde_json::to_writer(&mut message, result)?;
         message.push(b'}');
         Ok(message)
     };

@@ -1,19 +1,19 @@
 //! `ploke/snippets`.
 
-use std::thread;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     convert,
-    errors::refuse_cancelled,
     method::{Call, Method, Reply, RpcError},
     session::Session,
 };
 use crate::{
-    engine::{self, EmbeddingData, Snippet, parallel},
+    engine::{self, EmbeddingData, SnippetRef},
     error::IoError,
     protocol::{
         FileUri, snippets,
-        snippets::{SnippetError, SnippetQuery, SnippetResult, SnippetText, SnippetsParams, SnippetsResult, Source},
+        snippets::{SnippetError, SnippetQuery, SnippetResult, SnippetText, SnippetsParams, Source},
         values::{HashKind, Id},
     },
 };
@@ -23,50 +23,33 @@ pub(crate) struct Snippets;
 impl Method for Snippets {
     const NAME: &'static str = snippets::METHOD;
     type Params = SnippetsParams;
-    type Result = SnippetsResult;
+    type Result = EncodedSnippets;
 
-    fn run(call: &Call, params: SnippetsParams) -> Result<Reply<SnippetsResult>, RpcError> {
+    fn run(call: &Call, params: SnippetsParams) -> Result<Reply<EncodedSnippets>, RpcError> {
         let session = &call.session;
         let (asked, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
-        let outcomes =
-            session.manager.snippets_of(&call.documents, session.max_message_bytes, &wanted, &call.cancel)?;
-        refuse_cancelled(&outcomes)?;
-        Ok(answer(asked, outcomes).into())
-    }
-
-    fn encode(result: &SnippetsResult, to: &mut Vec<u8>) -> serde_json::Result<()> {
-        let SnippetsResult { snippets } = result;
-        let bytes: usize = snippets.iter().map(text_bytes).sum();
-        if bytes < WORTH_A_THREAD {
-            return serde_json::to_writer(to, result);
+        // Encoded where they are read, by many threads, and while the text is still in the processor's cache.
+        let encoded = session.manager.snippets_with(
+            &call.documents,
+            session.max_message_bytes,
+            &wanted,
+            &call.cancel,
+            |index, found| to_raw_value(&answer(&asked[index], found)),
+        )?;
+        if call.cancel.is_cancelled() {
+            return Err(RpcError::cancelled());
         }
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        // Small enough that all cores end at the same time.
-        let pieces: Vec<_> = snippets.chunks(snippets.len().div_ceil(8 * cores)).collect();
-        let encoded = parallel::map_waiting(&pieces, cores, serde_json::to_vec);
-        to.reserve(bytes + bytes / 2);
-        to.extend(br#"{"snippets":["#);
-        for (index, piece) in encoded.into_iter().enumerate() {
-            let piece = piece?;
-            if index > 0 {
-                to.push(b',');
-            }
-            // Without the brackets of the array that it is.
-            to.extend(&piece[1..piece.len() - 1]);
-        }
-        to.extend(b"]}");
-        Ok(())
+        let snippets = encoded.into_iter().collect::<serde_json::Result<_>>();
+        let snippets =
+            snippets.map_err(|error| RpcError::internal(format!("a snippet could not be encoded: {error}")))?;
+        Ok(EncodedSnippets { snippets }.into())
     }
 }
 
-/// Bytes of text that take much longer to encode than a thread to start.
-const WORTH_A_THREAD: usize = 256 << 10;
-
-fn text_bytes(snippet: &SnippetResult) -> usize {
-    match snippet {
-        SnippetResult::Ok(snippet) => snippet.text.len(),
-        SnippetResult::Error(_) => 0,
-    }
+/// A [`SnippetsResult`](snippets::SnippetsResult) whose items are JSON already.
+#[derive(Serialize)]
+pub(crate) struct EncodedSnippets {
+    snippets: Vec<Box<RawValue>>,
 }
 
 /// What the answer repeats of the question.
@@ -88,28 +71,20 @@ fn split(query: SnippetQuery, session: &Session) -> (Asked, EmbeddingData) {
     (Asked { id: query.id, uri: query.uri }, wanted)
 }
 
-fn answer(asked: Vec<Asked>, outcomes: Vec<Result<Snippet, IoError>>) -> SnippetsResult {
-    let snippets = asked
-        .into_iter()
-        .zip(outcomes)
-        .map(|(Asked { id, uri }, outcome)| match outcome {
-            Ok(snippet) => SnippetResult::Ok(text(id, uri, snippet)),
-            Err(error) => SnippetResult::Error(SnippetError { id, uri, error: (&error).into() }),
-        })
-        .collect();
-    SnippetsResult { snippets }
-}
-
-fn text(id: Option<Id>, uri: FileUri, snippet: Snippet) -> SnippetText {
-    SnippetText {
-        id,
-        uri,
-        byte_range: (&snippet.byte_range).into(),
-        text: snippet.text,
-        content_hash: snippet.content_hash,
-        tracking_hash: snippet.tracking_hash,
-        source: snippet.source.into(),
-        version: snippet.version,
+fn answer<'a>(Asked { id, uri }: &'a Asked, found: Result<SnippetRef<'a>, IoError>) -> SnippetResult<'a> {
+    let id = id.as_ref();
+    match found {
+        Ok(snippet) => SnippetResult::Ok(SnippetText {
+            id,
+            uri,
+            byte_range: (&snippet.byte_range).into(),
+            text: snippet.text,
+            content_hash: snippet.content_hash,
+            tracking_hash: snippet.tracking_hash,
+            source: snippet.source.into(),
+            version: snippet.version,
+        }),
+        Err(error) => SnippetResult::Error(SnippetError { id, uri, error: (&error).into() }),
     }
 }
 
@@ -138,55 +113,37 @@ mod tests {
     use super::*;
     use crate::{error::IoErrorKind, hash::ContentHash};
 
-    fn asked(id: i64) -> Asked {
-        Asked { id: Some(Id::Number(id)), uri: format!("file:///r/{id}").parse().unwrap() }
-    }
-
-    fn snippet(text: &str) -> Snippet {
-        Snippet {
-            text: text.into(),
-            byte_range: 2..2 + text.len(),
+    #[test]
+    fn an_answer_repeats_id_and_uri() {
+        let asked = Asked { id: Some(Id::Number(1)), uri: "file:///r/1".parse().unwrap() };
+        let snippet = SnippetRef {
+            text: "fn a",
+            byte_range: 2..6,
             content_hash: ContentHash::of(b"whole"),
             tracking_hash: None,
             source: engine::Source::Disk,
             version: None,
-        }
-    }
-
-    #[test]
-    fn a_large_answer_is_encoded_as_a_small_one_would_be() {
-        let text = "line\n\"quoted\" é\u{1}\n".repeat(1000);
-        let outcome =
-            |n: i64| if n % 7 == 0 { Err(IoError::new("2", IoErrorKind::NotFound)) } else { Ok(snippet(&text)) };
-        let result = answer((0..100).map(asked).collect(), (0..100).map(outcome).collect());
-        let mut encoded = Vec::new();
-        Snippets::encode(&result, &mut encoded).unwrap();
-        assert!(encoded.len() > WORTH_A_THREAD);
-        assert_eq!(encoded, serde_json::to_vec(&result).unwrap());
-    }
-
-    #[test]
-    fn each_answer_repeats_id_and_uri_in_the_order_asked() {
-        let outcomes = vec![Ok(snippet("fn a")), Err(IoError::new("2", IoErrorKind::NotFound))];
+        };
         assert_eq!(
-            serde_json::to_value(answer(vec![asked(1), asked(2)], outcomes)).unwrap(),
-            json!({ "snippets": [
-                {
-                    "status": "ok",
-                    "id": 1,
-                    "uri": "file:///r/1",
-                    "text": "fn a",
-                    "byteRange": { "startByte": 2, "endByte": 6 },
-                    "contentHash": ContentHash::of(b"whole"),
-                    "source": "disk",
-                },
-                {
-                    "status": "error",
-                    "id": 2,
-                    "uri": "file:///r/2",
-                    "error": { "kind": "notFound", "severity": "fatal", "message": "2: no such file or directory" },
-                },
-            ] })
+            serde_json::to_value(answer(&asked, Ok(snippet))).unwrap(),
+            json!({
+                "status": "ok",
+                "id": 1,
+                "uri": "file:///r/1",
+                "text": "fn a",
+                "byteRange": { "startByte": 2, "endByte": 6 },
+                "contentHash": ContentHash::of(b"whole"),
+                "source": "disk",
+            })
+        );
+        assert_eq!(
+            serde_json::to_value(answer(&asked, Err(IoError::new("1", IoErrorKind::NotFound)))).unwrap(),
+            json!({
+                "status": "error",
+                "id": 1,
+                "uri": "file:///r/1",
+                "error": { "kind": "notFound", "severity": "fatal", "message": "1: no such file or directory" },
+            })
         );
     }
 }
