@@ -450,18 +450,34 @@ fn what_somebody_wrote_to_while_it_was_swapped_is_kept() {
     assert!(!temp.exists());
 }
 
+fn undo_entry(origin: u128, bytes: usize) -> UndoEntry {
+    let before = Some(Before { bytes: vec![0; bytes], metadata: None });
+    let steps = vec![UndoStep::Restore { at: at("a"), left: None, before }];
+    UndoEntry { origin: Uuid::from_u128(origin), steps }
+}
+
+#[test]
+fn where_room_for_undo_entries_is_made_it_is_enough_for_several() {
+    let scene = Scene::new();
+    let (state, _) = open(&scene.state());
+    let kept = || {
+        let entries = fs::read_dir(scene.state().join("undo")).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+        entries.map(|entry| entry.len()).sum::<u64>()
+    };
+    let mut before = 0;
+    let room_was_made = (0..100).any(|origin| {
+        state.undo().keep(&undo_entry(origin, 10)).unwrap();
+        std::mem::replace(&mut before, kept()) > kept()
+    });
+    assert!(room_was_made);
+    assert!(kept() <= LIMITS.keep_bytes - LIMITS.keep_bytes / 8, "{}", kept());
+}
+
 #[test]
 fn undo_entries_are_found_until_room_or_time_is_up() {
     let scene = Scene::new();
     let (state, _) = open(&scene.state());
-    let entry = |origin: u128, bytes: usize| UndoEntry {
-        origin: Uuid::from_u128(origin),
-        steps: vec![UndoStep::Restore {
-            at: at("a"),
-            left: None,
-            before: Some(Before { bytes: vec![0; bytes], metadata: None }),
-        }],
-    };
+    let entry = undo_entry;
     let file = |origin: u128| scene.state().join(format!("undo/{}.undo", Uuid::from_u128(origin).simple()));
     let age = |origin: u128, age: Duration| {
         fs::File::options().write(true).open(file(origin)).unwrap().set_modified(SystemTime::now() - age).unwrap();

@@ -140,14 +140,17 @@ impl UndoStore {
         }
     }
 
-    /// Removes the oldest entries but this one until the others fit, and returns how many bytes are left.
+    /// Removes the oldest entries but this one where they are too many, and returns how many bytes are left. An eighth of
+    /// the room is then free again, so that not every entry from then on has to look at all others.
     fn make_room(&self, newest: &OsString) -> io::Result<u64> {
         let names = self.dir.names()?.into_iter().filter(|name| name.as_encoded_bytes().ends_with(ENTRY.as_bytes()));
         let mut entries: Vec<_> = names.filter_map(|name| self.dir.stat(&name).ok().map(|stat| (stat, name))).collect();
         entries.sort_by_key(|(stat, name)| (name == newest, stat.modified));
-        let mut bytes = entries.iter().map(|(stat, _)| stat.size).sum();
+        let mut bytes: u64 = entries.iter().map(|(stat, _)| stat.size).sum();
+        let limit = self.limits.keep_bytes;
+        let goal = if bytes > limit { limit - limit / 8 } else { limit };
         for (stat, name) in &entries {
-            let must_go = bytes > self.limits.keep_bytes || self.is_expired(stat.modified);
+            let must_go = bytes > goal || self.is_expired(stat.modified);
             if name == newest || !must_go {
                 continue;
             }
