@@ -57,7 +57,6 @@ fn main() -> Result<()> {
     }
     let chosen = |subject: &str| words.is_empty() || words.iter().any(|word| subject.contains(word.as_str()));
 
-    peer::forget_state()?;
     let corpus = Corpus::fetched()?;
     println!("{} cores, of which floors use all; {corpus}", floor::threads());
     println!("Medians of interleaved rounds; the ratio is the median of the rounds' ratios.\n");

@@ -15,17 +15,6 @@ use crate::{
     echo::{self, read_message},
 };
 
-/// State directory of all sidecars.
-const STATE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-state");
-
-/// Removes what sidecars of earlier runs have left behind.
-pub fn forget_state() -> Result<()> {
-    match fs::remove_dir_all(STATE) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 pub struct Peer {
     process: Child,
     input: ChildStdin,
@@ -37,7 +26,7 @@ impl Peer {
     /// Starts the built sidecar and opens a session with this root.
     pub fn sidecar(root: &Path) -> Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ploke-io"));
-        command.env("XDG_STATE_HOME", STATE);
+        command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-state"));
         command.arg("--log-dir").arg(concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-log"));
         let mut peer = Self::start(command)?;
         let folder = json!({ "uri": FileUri::from_path(root), "name": "root" });
