@@ -127,11 +127,11 @@ impl Engine {
         let file = self.disk.create(&ready.dir, &first_name, access).map_err(failed("create a temporary file"))?;
         ready.surplus = Some((ready.dir.clone(), first_name.clone()));
         // What the umask and the directory's default ACL let others do, they may once it is complete.
-        let mode = match access {
+        let later_mode = match access {
             NewFileAccess::Private => None,
             NewFileAccess::Default => Some(self.close_to_others(&file).map_err(failed("close to others"))?),
         };
-        self.fill(step, &file, (new, like, mode), sync, ready)?;
+        self.fill(step, &file, (new, like, later_mode), sync, ready)?;
         let renamed = self.disk.rename_new((&ready.dir, &first_name), (&ready.dir, &ready.name));
         renamed.map_err(failed("rename the temporary file"))?;
         ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
@@ -149,14 +149,14 @@ impl Engine {
         &self,
         step: &PlannedStep,
         file: &File,
-        (new, like, mode): (&[u8], &Like, Option<u32>),
+        (new, like, later_mode): (&[u8], &Like, Option<u32>),
         sync: bool,
         ready: &mut Ready,
     ) -> Result<(), IoError> {
         let failed = |operation| move |error| IoError::os(step.path.relative(), operation, error);
         write_all(&*self.disk, file, new).map_err(failed("write"))?;
         let lost = match like {
-            Like::New => mode.map_or(Ok(()), |mode| self.disk.set_mode(file, mode)).map(|()| Vec::new()),
+            Like::New => later_mode.map_or(Ok(()), |mode| self.disk.set_mode(file, mode)).map(|()| Vec::new()),
             Like::File(path) => path.open().and_then(|from| self.disk.copy_metadata(&from, file)),
             Like::Gone(metadata) => self.disk.set_metadata(file, metadata),
         };
