@@ -18,6 +18,8 @@ const CHECKSUM_BYTES: usize = 32;
 pub(crate) enum Kind {
     Transaction = b'T' as isize,
     Undo = b'U' as isize,
+    /// What stands before an undo entry.
+    UndoHead = b'H' as isize,
     #[cfg(feature = "watcher")]
     Index = b'I' as isize,
 }

@@ -1,5 +1,7 @@
 //! Taking a transaction back, and keeping what is needed for that.
 
+use std::time::SystemTime;
+
 use uuid::Uuid;
 
 use super::{Mode, Work, records::recorded_path};
@@ -10,7 +12,7 @@ use crate::{
         Atomicity, Durability, EditOutcome, Editor, Engine, FileOutcome, FileStatus,
         documents::Located,
         plan::{Action, Like, Now, Original, PlannedFile, PlannedStep, Slot},
-        state::{Before, RecordedPath, UndoEntry, UndoStep},
+        state::{Before, KeptAt, RecordedPath, UndoEntry, UndoStep},
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind, Warning},
     hash::ContentHash,
@@ -20,7 +22,7 @@ use crate::{
 /// What was kept for an undo before its transaction.
 pub(super) struct Kept {
     /// `None` where nothing is kept.
-    entry: Option<UndoEntry>,
+    entry: Option<(UndoEntry, KeptAt)>,
     /// The file that each step of the entry belongs to.
     files: Vec<usize>,
     problem: Option<String>,
@@ -41,10 +43,10 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
         let Some(state) = &self.state else { return Ok(None) };
-        let found = state.undo().find(origin);
+        let found = state.undo().find(origin, SystemTime::now());
         let found = found
             .map_err(|error| IoError::new("", IoErrorKind::from_state("read what is kept for the undo", error)))?;
-        let Some(entry) = found else { return Ok(None) };
+        let Some((entry, kept_at)) = found else { return Ok(None) };
         let places = Places::of(&entry);
         let resolve = |resolver: &Resolver| {
             let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
@@ -63,7 +65,7 @@ impl Engine {
         let outcome = self.carry_out(files, &locks, &mode, cancel);
         if outcome.applied {
             // What it left is no more; taking back the undo is the way there again.
-            state.undo().forget(origin);
+            state.undo().forget(&kept_at);
         }
         Ok(Some(outcome))
     }
@@ -152,8 +154,8 @@ impl Engine {
             files.push(work.file);
         }
         let entry = UndoEntry { origin, steps };
-        match state.undo().keep(&entry) {
-            Ok(()) => Kept { entry: Some(entry), files, problem: None },
+        match state.undo().keep(&entry, SystemTime::now()) {
+            Ok(at) => Kept { entry: Some((entry, at)), files, problem: None },
             Err(error) => Kept { problem: Some(error.to_string()), ..nothing },
         }
     }
@@ -166,16 +168,16 @@ impl Engine {
                 file.outcome.warnings.push(Warning::UndoNotKept(problem.clone()));
             }
         }
-        let (Some(state), Some(mut entry)) = (&self.state, kept.entry) else { return };
+        let (Some(state), Some((mut entry, at))) = (&self.state, kept.entry) else { return };
         let mut applied = kept.files.iter().map(|file| is_applied(&files[*file]));
         let before = entry.steps.len();
         entry.steps.retain(|_| applied.next().unwrap_or(false));
         if entry.steps.len() == before {
             return;
         }
-        state.undo().forget(entry.origin);
+        state.undo().forget(&at);
         if !entry.steps.is_empty() {
-            if let Err(error) = state.undo().keep(&entry) {
+            if let Err(error) = state.undo().keep(&entry, SystemTime::now()) {
                 for file in files.iter_mut().filter(|file| is_applied(file)) {
                     file.outcome.warnings.push(Warning::UndoNotKept(error.to_string()));
                 }

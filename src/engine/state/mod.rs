@@ -9,6 +9,7 @@ mod record;
 mod recovery;
 mod target;
 mod temporaries;
+mod undo_entry;
 mod undo_store;
 
 use std::{
@@ -25,8 +26,9 @@ pub(super) use record::{Action, OldFile, Record, RecordedPath, RecordedRoot, Ste
 pub(super) use recovery::Locking;
 pub use recovery::RecoveryReport;
 use temporaries::Temporaries;
+pub(super) use undo_entry::{Before, UndoEntry, UndoStep};
 pub use undo_store::UndoLimits;
-pub(super) use undo_store::{Before, UndoEntry, UndoStep, UndoStore};
+pub(super) use undo_store::{KeptAt, UndoStore};
 
 use super::os_locks::try_lock;
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::undo_store::{decode_metadata, encode_metadata};
+use super::undo_entry::{decode_metadata, encode_metadata};
 use crate::{
     disk::{FileStat, Metadata},
     encoding::{DecodeError, Decoder, Encoder, Kind},

@@ -1,0 +1,199 @@
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    disk::{OsDisk, faulty::FaultyDisk},
+    engine::state::{Before, RecordedPath, UndoStep},
+};
+
+const LIMITS: UndoLimits = UndoLimits { keep_bytes: 64_000, keep_days: 1 };
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+struct Scene(TempDir);
+
+impl Scene {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// As another process would have it.
+    fn store(&self) -> UndoStore {
+        self.store_with(Arc::new(OsDisk), LIMITS)
+    }
+
+    fn store_with(&self, disk: Arc<dyn Disk>, limits: UndoLimits) -> UndoStore {
+        UndoStore::new(disk, Arc::new(Dir::open_absolute(self.0.path()).unwrap()), limits)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn only_file(&self) -> PathBuf {
+        let [file] = &self.files()[..] else { panic!("{:?}", self.files()) };
+        file.clone()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.files().iter().map(|file| file.metadata().unwrap().len()).sum()
+    }
+}
+
+fn entry(origin: u128, bytes: usize) -> UndoEntry {
+    let before = Some(Before { bytes: vec![b'x'; bytes], metadata: None });
+    let at = RecordedPath { root: "/r".into(), relative: "a".into() };
+    UndoEntry { origin: Uuid::from_u128(origin), steps: vec![UndoStep::Restore { at, left: None, before }] }
+}
+
+fn find(store: &UndoStore, origin: u128) -> Option<UndoEntry> {
+    find_at(store, origin, SystemTime::now()).map(|(entry, _)| entry)
+}
+
+fn find_at(store: &UndoStore, origin: u128, now: SystemTime) -> Option<(UndoEntry, KeptAt)> {
+    store.find(Uuid::from_u128(origin), now).unwrap()
+}
+
+fn keep(store: &UndoStore, origin: u128, bytes: usize) -> KeptAt {
+    store.keep(&entry(origin, bytes), SystemTime::now()).unwrap()
+}
+
+#[test]
+fn all_entries_of_a_process_are_in_one_file_of_its_user_alone() {
+    let scene = Scene::new();
+    let (store, another) = (scene.store(), scene.store());
+    (1..4).for_each(|origin| drop(keep(&store, origin, 10)));
+    assert_eq!(scene.only_file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    keep(&another, 4, 10);
+    assert_eq!(scene.files().len(), 2);
+    for origin in 1..5 {
+        assert_eq!(find(&another, origin), Some(entry(origin, 10)), "{origin}");
+    }
+    assert_eq!(find(&another, 5), None);
+}
+
+#[test]
+fn of_several_entries_with_one_origin_the_newest_is_found_that_is_not_forgotten() {
+    let scene = Scene::new();
+    let (store, another) = (scene.store(), scene.store());
+    for (store, bytes) in [(&store, 1), (&another, 2), (&store, 3)] {
+        keep(store, 7, bytes);
+    }
+    for bytes in [3, 2, 1] {
+        let (found, at) = find_at(&another, 7, SystemTime::now()).unwrap();
+        assert_eq!(found, entry(7, bytes));
+        another.forget(&at);
+    }
+    assert_eq!(find(&another, 7), None);
+}
+
+#[test]
+fn the_oldest_files_go_to_make_room_for_several_entries() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let mut before = 0;
+    let last = (0..1000).find(|origin| {
+        keep(&store, *origin, 400);
+        assert!(scene.bytes() <= LIMITS.keep_bytes);
+        std::mem::replace(&mut before, scene.bytes()) > scene.bytes()
+    });
+    let last = last.expect("room was made");
+    assert!(scene.bytes() <= LIMITS.keep_bytes - LIMITS.keep_bytes / 8, "{}", scene.bytes());
+    assert_eq!((find(&store, 0), find(&store, last)), (None, Some(entry(last, 400))));
+}
+
+#[test]
+fn what_a_living_process_writes_to_is_not_removed() {
+    let scene = Scene::new();
+    let (store, another) = (scene.store(), scene.store());
+    keep(&store, 1, 100);
+    let its_own = scene.only_file();
+    File::open(&its_own).unwrap().set_modified(SystemTime::now() - 30 * HOUR).unwrap();
+    keep(&another, 2, 60_000);
+    keep(&another, 3, 60_000);
+    assert_eq!((find(&another, 1), find(&another, 2)), (Some(entry(1, 100)), None));
+
+    drop(store);
+    File::open(&its_own).unwrap().set_modified(SystemTime::now() - 30 * HOUR).unwrap();
+    keep(&another, 4, 1000);
+    assert_eq!(find(&another, 1), None);
+}
+
+#[test]
+fn an_entry_that_takes_all_room_is_kept_and_a_larger_one_refused() {
+    let scene = Scene::new();
+    let store = scene.store();
+    keep(&store, 1, 1000);
+    let size = scene.bytes() as usize - 1000;
+    let too_large = store.keep(&entry(2, 64_001 - size), SystemTime::now()).unwrap_err();
+    assert!(too_large.to_string().contains("undo.keepBytes is 64000"), "{too_large}");
+    assert_eq!(find(&store, 1), Some(entry(1, 1000)), "nothing goes for what cannot be kept");
+    keep(&store, 2, 64_000 - size);
+    assert_eq!((find(&store, 1), scene.bytes()), (None, 64_000));
+}
+
+#[test]
+fn an_entry_is_found_until_its_time_is_up_and_is_gone_soon_after() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let start = SystemTime::now();
+    store.keep(&entry(1, 10), start).unwrap();
+    store.keep(&entry(2, 10), start + HOUR).unwrap();
+    assert_eq!(scene.files().len(), 2, "after a part of the time a new file is begun");
+    let later = start + 24 * HOUR + HOUR / 2;
+    assert!(find_at(&store, 1, later).is_none());
+    assert!(find_at(&store, 2, later).is_some());
+    store.keep(&entry(3, 10), later + HOUR).unwrap();
+    assert_eq!(scene.files().len(), 1);
+}
+
+#[test]
+fn what_is_torn_hides_nothing_that_stands_before_it() {
+    let scene = Scene::new();
+    let ends: Vec<_> = {
+        let store = scene.store();
+        (1..4).map(|origin| (keep(&store, origin, 100), scene.bytes()).1).collect()
+    };
+    let whole = fs::read(scene.only_file()).unwrap();
+    for length in 0..whole.len() {
+        fs::write(scene.only_file(), &whole[..length]).unwrap();
+        let store = scene.store();
+        for (origin, end) in (1..).zip(&ends) {
+            assert_eq!(find(&store, origin).is_some(), length as u64 >= *end, "{origin} in {length}");
+        }
+    }
+    for byte in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[byte] ^= 0xff;
+        fs::write(scene.only_file(), damaged).unwrap();
+        let store = scene.store();
+        for (origin, end) in (1..).zip(&ends) {
+            let found = find(&store, origin);
+            assert!(found == Some(entry(origin, 100)) || *end > byte as u64 && found.is_none(), "{origin}, {byte}");
+        }
+    }
+}
+
+#[test]
+fn what_was_written_in_part_is_cut_off_or_the_file_left() {
+    for (broken, files) in [(&["write"][..], 1), (&["write", "set_len"], 2)] {
+        let scene = Scene::new();
+        let disk = Arc::new(FaultyDisk::new(None));
+        let store = scene.store_with(disk.clone(), LIMITS);
+        keep(&store, 1, 100);
+        let own = scene.only_file();
+        disk.before("write", move || {
+            let half = fs::read(&own).unwrap()[..50].to_vec();
+            File::options().append(true).open(own).unwrap().write_all(&half).unwrap();
+        });
+        disk.break_down(broken);
+        assert_eq!(store.keep(&entry(2, 100), SystemTime::now()).unwrap_err().to_string(), "broken");
+        disk.break_down(&[]);
+        keep(&store, 3, 100);
+        for (origin, is_kept) in [(1, true), (2, false), (3, true)] {
+            assert_eq!(find(&store, origin).is_some(), is_kept, "{broken:?}, {origin}");
+        }
+        assert_eq!(scene.files().len(), files);
+    }
+}
