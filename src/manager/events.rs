@@ -22,8 +22,15 @@ const CAPACITY: usize = 1024;
 /// Sends to all subscribers until it is closed.
 #[derive(Debug, Clone)]
 pub(super) struct EventSender {
-    sender: Arc<Mutex<Option<broadcast::Sender<FileEventBatch>>>>,
+    channels: Arc<Mutex<Option<Channels>>>,
     missed: Missed,
+}
+
+#[derive(Debug)]
+struct Channels {
+    all: broadcast::Sender<FileEventBatch>,
+    /// The same without what requests of this manager have changed.
+    outside: broadcast::Sender<FileEventBatch>,
 }
 
 /// What a subscriber is told that has lost batches: to scan again, the last barrier, and the last notice.
@@ -32,11 +39,20 @@ struct Missed(Arc<Mutex<FileEventBatch>>);
 
 impl EventSender {
     pub fn new() -> Self {
-        Self { sender: Arc::new(Mutex::new(Some(broadcast::Sender::new(CAPACITY)))), missed: Missed::default() }
+        let channels = Channels { all: broadcast::Sender::new(CAPACITY), outside: broadcast::Sender::new(CAPACITY) };
+        Self { channels: Arc::new(Mutex::new(Some(channels))), missed: Missed::default() }
     }
 
     pub fn send(&self, batch: FileEventBatch) {
         self.send_made(|_| batch);
+    }
+
+    /// Tells what a request of this manager has changed.
+    pub fn send_own(&self, changes: Vec<FileChangeEvent>) {
+        if let Some(Channels { all, .. }) = &*self.lock() {
+            // Without a subscriber there is nobody to tell.
+            let _ = all.send(FileEventBatch { changes, ..FileEventBatch::default() });
+        }
     }
 
     /// Has a batch follow all that were sent before, and returns the number it has.
@@ -52,25 +68,39 @@ impl EventSender {
 
     /// One at a time, so that batches come in the order in which they were made.
     fn send_made(&self, make: impl FnOnce(&FileEventBatch) -> FileEventBatch) {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = self.lock();
         let mut missed = self.missed.lock();
         let batch = make(&missed);
         missed.barrier = batch.barrier.or(missed.barrier);
         missed.notice = batch.notice.clone().or(missed.notice.take());
         drop(missed);
-        if let Some(sender) = &*sender {
-            // Without a subscriber there is nobody to tell.
-            let _ = sender.send(batch);
+        if let Some(Channels { all, outside }) = &*channels {
+            let _ = all.send(batch.clone());
+            let _ = outside.send(batch);
         }
     }
 
     pub fn subscribe(&self) -> Option<FileEvents> {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(FileEvents { receiver: sender.as_ref()?.subscribe(), missed: self.missed.clone() })
+        self.subscribe_to(|channels| &channels.all)
+    }
+
+    pub fn subscribe_outside(&self) -> Option<FileEvents> {
+        self.subscribe_to(|channels| &channels.outside)
+    }
+
+    fn subscribe_to(
+        &self,
+        channel: impl FnOnce(&Channels) -> &broadcast::Sender<FileEventBatch>,
+    ) -> Option<FileEvents> {
+        Some(FileEvents { receiver: channel(self.lock().as_ref()?).subscribe(), missed: self.missed.clone() })
     }
 
     pub fn close(&self) {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Channels>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,6 +207,19 @@ mod tests {
         (0..=CAPACITY).for_each(|_| sender.send(batch()));
         assert_eq!(events.try_recv(), Some(FileEventBatch { rescan: true, ..batch() }));
         assert_eq!(events.try_recv(), Some(batch()));
+    }
+
+    #[test]
+    fn who_follows_the_outside_is_not_woken_by_own_writes() {
+        let sender = EventSender::new();
+        let (mut all, mut outside) = (sender.subscribe().unwrap(), sender.subscribe_outside().unwrap());
+        let mut next = task::spawn(outside.recv());
+        assert_pending!(next.poll());
+        sender.send_own(Vec::new());
+        assert!(!next.is_woken());
+        assert_eq!(all.try_recv(), Some(batch()));
+        sender.send(FileEventBatch { rescan: true, ..batch() });
+        assert_ready_eq!(next.poll(), Some(FileEventBatch { rescan: true, ..batch() }));
     }
 
     #[cfg(feature = "watcher")]

@@ -14,7 +14,6 @@ use crate::{
     CancelToken,
     engine::{Durability, EditOutcome, EditRequest, Editor, Engine},
     error::{IoError, IoErrorKind},
-    events::FileEventBatch,
 };
 #[cfg(feature = "watcher")]
 use crate::{
@@ -62,7 +61,7 @@ impl Inner {
     pub fn tell(&self, outcome: &EditOutcome, origin: Uuid) {
         let changes: Vec<_> = outcome.files.iter().filter_map(|file| file.event(origin)).collect();
         if !changes.is_empty() {
-            self.events.send(FileEventBatch { changes, ..FileEventBatch::default() });
+            self.events.send_own(changes);
         }
     }
 

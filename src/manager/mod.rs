@@ -161,6 +161,14 @@ impl IoManagerHandle {
         self.inner.events.subscribe().ok_or_else(shut_down)
     }
 
+    /// The same without what this manager's own requests change, which their results tell.
+    ///
+    /// # Errors
+    /// If the manager has been shut down.
+    pub fn subscribe_outside_file_events(&self) -> Result<FileEvents, IoError> {
+        self.inner.events.subscribe_outside().ok_or_else(shut_down)
+    }
+
     /// Waits until every change that happened before has been told to all subscribers, and has a batch follow with the
     /// number returned as its `barrier`. Also waits until the roots added before are watched, at most `limit` in all.
     ///

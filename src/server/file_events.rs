@@ -45,7 +45,7 @@ fn keep(kept: &mut FileEventBatch, batch: FileEventBatch) {
     kept.rescan |= batch.rescan;
     kept.notice = batch.notice.or(kept.notice.take());
     kept.barrier = kept.barrier.max(batch.barrier);
-    kept.changes.extend(batch.changes.into_iter().filter(|change| change.origin.is_none() || change.by.is_some()));
+    kept.changes.extend(batch.changes);
     if kept.changes.len() > MAX_KEPT {
         (kept.changes, kept.rescan) = (Vec::new(), true);
     }

@@ -70,7 +70,7 @@ impl Session {
         let client = params.client_info.as_ref().map_or("unknown", |client| &client.name);
         tracing::info!(version = env!("CARGO_PKG_VERSION"), client, "session begins");
         let manager = build_manager(&settings, client, locking, state_dir)?;
-        let events = manager.subscribe_file_events()?;
+        let events = manager.subscribe_outside_file_events()?;
         for root in roots(params, &settings)? {
             problems.extend(manager.add_root(&root).err().map(|error| format!("workspace root not opened: {error}")));
         }
