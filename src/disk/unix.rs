@@ -278,7 +278,11 @@ impl Disk for OsDisk {
     #[cfg(target_os = "linux")]
     fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()> {
         use std::os::fd::AsRawFd;
-        // By the descriptor itself it would need a capability.
+        match fs::linkat(file, c"", &dir.fd, name, AtFlags::EMPTY_PATH) {
+            // Older kernels let only those do this who have a capability.
+            Err(Errno::NOENT) => {}
+            result => return Ok(result?),
+        }
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         match fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW) {
             // Where `/proc` is missing, is not Linux's own, or must not be used like this.

@@ -1,6 +1,7 @@
 //! The synchronous core: reads, scans, plans and commits; knows no JSON, no async and no LSP.
 
 mod cache;
+mod closing;
 mod commit;
 mod documents;
 mod edit;
@@ -44,6 +45,7 @@ pub use scan::{ChangedFileData, FileData, ScanStatus};
 pub use state::{RecoveryReport, UndoLimits};
 
 pub(crate) use cache::HashCache;
+use closing::Closing;
 use locks::FileLocks;
 use os_locks::OsLocks;
 pub(crate) use os_locks::try_lock;
@@ -127,6 +129,7 @@ pub(crate) struct Engine {
     recovered: Mutex<RecoveryReport>,
     disk: Arc<dyn Disk>,
     observer: Arc<dyn Observer>,
+    closing: Closing,
     files_written: AtomicU64,
     bytes_written: AtomicU64,
 }
@@ -163,6 +166,7 @@ impl Engine {
             recovered: Mutex::new(RecoveryReport { problems, ..RecoveryReport::default() }),
             disk: config.disk,
             observer: config.observer,
+            closing: Closing::default(),
             files_written: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
         };

@@ -36,6 +36,8 @@ pub(super) struct Ready<'e> {
     pub written: Option<FileStat>,
     /// What is removed in the end, however it comes.
     pub surplus: Option<(Arc<Dir>, OsString)>,
+    /// Whether that is closed by a [thread of its own](crate::engine::closing).
+    closes_later: bool,
     /// The directories whose entries change.
     dirs: Vec<Arc<Dir>>,
     pub warnings: Vec<Warning>,
@@ -63,6 +65,7 @@ impl Engine {
             name: self.temp_names.next(step.original.as_ref().map(|original| &original.stat)),
             written: None,
             surplus: None,
+            closes_later: false,
             dirs,
             warnings: Vec::new(),
         };
@@ -120,6 +123,9 @@ impl Engine {
             let named = self.disk.name(&file, &ready.dir, &ready.name);
             if supported(named).map_err(failed("name the temporary file"))?.is_some() {
                 ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
+                // What was never synced is freed in no time. A file system that knows no files without names, such as
+                // NFS, would give one that is still open another name.
+                ready.closes_later = sync;
                 return Ok(());
             }
         }
@@ -264,7 +270,9 @@ impl Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
+            let file = self.closes_later.then(|| dir.open_file(&name).ok()).flatten();
             self.engine.remove_temporary(&dir, &name);
+            file.into_iter().for_each(|file| self.engine.closing.close(file));
         }
     }
 }
