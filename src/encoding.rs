@@ -1,4 +1,5 @@
-//! The form of the files in the state directory: a head, fields of known length, and a checksum over all of it.
+//! The form of what is in the state directory: what it is and in which version, fields of known length, and a checksum
+//! over all of it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,7 +14,7 @@ use crate::hash::ContentHash;
 const MAGIC: &[u8; 8] = b"ploke-io";
 const CHECKSUM_BYTES: usize = 32;
 
-/// What a file is for; a record is never taken for something else.
+/// What it is; a record is never taken for something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Transaction = b'T' as isize,

@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
 };
 
@@ -17,15 +17,18 @@ pub(crate) enum Fault {
     Error(io::ErrorKind),
     /// Only half of what was to be written is.
     ShortWrite,
+    /// The same, and nothing more after that.
+    FullDisk,
     /// Nothing works from here on, as if the process had died.
     Death,
 }
 
-pub(crate) const FAULTS: [Fault; 5] = [
+pub(crate) const FAULTS: [Fault; 6] = [
     Fault::Error(io::ErrorKind::StorageFull),
     Fault::Error(io::ErrorKind::Other),
     Fault::Error(io::ErrorKind::Interrupted),
     Fault::ShortWrite,
+    Fault::FullDisk,
     Fault::Death,
 ];
 
@@ -37,6 +40,7 @@ pub(crate) struct FaultyDisk {
     pub done: AtomicUsize,
     /// The operation that fails, counted from 1, and how.
     fault: Option<(usize, Fault)>,
+    has_recovered: AtomicBool,
     names: Mutex<Vec<&'static str>>,
     /// The operations that the file system or the system does not know.
     unsupported: &'static [&'static str],
@@ -51,6 +55,7 @@ impl FaultyDisk {
         Self {
             done: AtomicUsize::new(0),
             fault,
+            has_recovered: AtomicBool::new(false),
             names: Mutex::default(),
             unsupported: &[],
             broken: Mutex::default(),
@@ -74,6 +79,13 @@ impl FaultyDisk {
         *self.broken.lock().unwrap() = names;
     }
 
+    /// Lets everything work from now on.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    pub fn recover(&self) {
+        *self.broken.lock().unwrap() = &[];
+        self.has_recovered.store(true, SeqCst);
+    }
+
     /// The names of the operations so far.
     pub fn names(&self) -> Vec<&'static str> {
         self.names.lock().unwrap().clone()
@@ -92,8 +104,9 @@ impl FaultyDisk {
             return Err(io::Error::other("broken"));
         }
         let step = self.done.fetch_add(1, SeqCst) + 1;
-        match self.fault {
+        match self.fault.filter(|_| !self.has_recovered.load(SeqCst)) {
             Some((at, Fault::Death)) if step >= at => Err(io::Error::other("dead")),
+            Some((at, Fault::FullDisk)) if step > at && name == "write" => Err(io::ErrorKind::StorageFull.into()),
             Some((at, Fault::Error(kind))) if step == at => Err(kind.into()),
             Some((at, fault)) if step == at => Ok(Some(fault)),
             _ => Ok(None),
@@ -119,7 +132,7 @@ impl Disk for FaultyDisk {
 
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize> {
         match self.step("write")? {
-            Some(Fault::ShortWrite) => OsDisk.write(file, &bytes[..bytes.len().div_ceil(2)]),
+            Some(Fault::ShortWrite | Fault::FullDisk) => OsDisk.write(file, &bytes[..bytes.len().div_ceil(2)]),
             _ => OsDisk.write(file, bytes),
         }
     }

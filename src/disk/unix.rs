@@ -277,17 +277,10 @@ impl Disk for OsDisk {
 
     #[cfg(target_os = "linux")]
     fn name(&self, file: &File, dir: &Dir, name: &OsStr) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
         match fs::linkat(file, c"", &dir.fd, name, AtFlags::EMPTY_PATH) {
-            // Older kernels let only those do this who have a capability.
-            Err(Errno::NOENT) => {}
-            result => return Ok(result?),
-        }
-        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        match fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW) {
-            // Where `/proc` is missing, is not Linux's own, or must not be used like this.
-            Err(Errno::NOENT | Errno::XDEV | Errno::PERM) => Err(io::ErrorKind::Unsupported.into()),
-            result => Ok(result?),
+            result @ (Ok(()) | Err(Errno::EXIST)) => Ok(result?),
+            // Older kernels, and some sandboxes, let nobody do this without a capability.
+            Err(_) => name_by_path(file, dir, name),
         }
     }
 
@@ -394,6 +387,17 @@ impl Disk for OsDisk {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn name_by_path(file: &File, dir: &Dir, name: &OsStr) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match fs::linkat(fs::CWD, link, &dir.fd, name, AtFlags::SYMLINK_FOLLOW) {
+        // Where `/proc` is missing, is not Linux's own, or must not be used like this.
+        Err(Errno::NOENT | Errno::XDEV | Errno::PERM) => Err(io::ErrorKind::Unsupported.into()),
+        result => Ok(result?),
+    }
+}
+
 fn mode_of(access: NewFileAccess) -> Mode {
     match access {
         NewFileAccess::Private => Mode::RUSR | Mode::WUSR,
@@ -477,6 +481,22 @@ fn read_growing(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_gets_its_name_by_itself_and_by_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open_absolute(directory.path()).unwrap();
+        let Ok(file) = OsDisk.create_unnamed(&dir, NewFileAccess::Private) else {
+            return eprintln!("SKIPPED: there are no files without names in {}", directory.path().display());
+        };
+        name_by_path(&file, &dir, "by path".as_ref()).unwrap();
+        OsDisk.name(&file, &dir, "by itself".as_ref()).unwrap();
+        for name in ["by path", "by itself"] {
+            let taken = OsDisk.name(&file, &dir, name.as_ref()).unwrap_err();
+            assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        }
+    }
 
     #[test]
     fn what_is_not_the_owners_and_groups_own_gives_nobody_more_than_everybody_has() {

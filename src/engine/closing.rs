@@ -6,18 +6,20 @@
 use std::{
     fs::File,
     sync::{
-        OnceLock,
+        Mutex, PoisonError,
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
 /// Files that wait to be closed; more are closed by who brings them.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
+/// The room of larger files is needed back at once.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A thread that closes files; it is started for the first one and ends when this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Closing(OnceLock<Option<Closer>>);
+pub(crate) struct Closing(Mutex<Option<Closer>>);
 
 #[derive(Debug)]
 struct Closer {
@@ -26,11 +28,29 @@ struct Closer {
 }
 
 impl Closing {
-    pub fn close(&self, file: File) {
-        if let Some(closer) = self.0.get_or_init(Closer::start) {
-            // What is not taken is closed here.
-            let _ = closer.files.try_send(file);
+    /// Closes a file of so many bytes, soon or at once.
+    pub fn close(&self, file: File, bytes: u64) {
+        if bytes > MAX_BYTES {
+            return;
         }
+        let mut closer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if closer.is_none() {
+            *closer = Closer::start();
+        }
+        if let Some(Closer { files, .. }) = &*closer {
+            // What is not taken is closed here.
+            let _ = files.try_send(file);
+        }
+    }
+
+    /// Waits until all files are closed; whether there may have been any.
+    pub fn finish(&self) -> bool {
+        let closer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Closer { files, thread }) = closer else { return false };
+        drop(files);
+        // There is nothing in it that could panic.
+        let _ = thread.join();
+        true
     }
 }
 
@@ -44,11 +64,7 @@ impl Closer {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        if let Some(Closer { files, thread }) = self.0.take().flatten() {
-            drop(files);
-            // It has nothing that could panic.
-            let _ = thread.join();
-        }
+        self.finish();
     }
 }
 
@@ -57,13 +73,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_are_closed_in_the_end() {
+    fn all_files_are_closed_when_it_has_finished() {
         let (directory, closing) = (tempfile::tempdir().unwrap(), Closing::default());
-        let names: Vec<_> = (0..3 * WAITING).map(|number| directory.path().join(number.to_string())).collect();
-        names.iter().for_each(|name| closing.close(File::create(name).unwrap()));
-        drop(closing);
-        let open: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().flatten().collect();
-        let open: Vec<_> = open.iter().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
-        assert!(open.iter().all(|file| !names.contains(file)), "{open:?}");
+        let directory = directory.path().canonicalize().unwrap();
+        let open = || {
+            let open: Vec<_> = std::fs::read_dir("/proc/self/fd").unwrap().flatten().collect();
+            open.iter().flat_map(|fd| std::fs::read_link(fd.path())).filter(|file| file.starts_with(&directory)).count()
+        };
+        let files: Vec<_> = (0..10).map(|name| File::create(directory.join(name.to_string())).unwrap()).collect();
+        assert_eq!(open(), 10);
+        for (file, bytes) in files.into_iter().zip([0, MAX_BYTES, MAX_BYTES + 1].into_iter().cycle()) {
+            closing.close(file, bytes);
+        }
+        assert!(closing.finish());
+        assert_eq!(open(), 0);
+        assert!(!closing.finish(), "nothing has come since");
     }
 }

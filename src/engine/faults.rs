@@ -524,6 +524,16 @@ fn best_effort_syncs_nothing() {
 }
 
 #[test]
+fn what_is_replaced_is_closed_later_where_that_leaves_nothing_behind() {
+    for (file_system, later) in [(FileSystem::Able, true), (FileSystem::Plain, false)] {
+        let scene = Scene::new(file_system);
+        let (engine, _) = scene.engine(None);
+        scene.apply(&engine, &SCENARIOS[0], Atomicity::Transaction);
+        assert_eq!(engine.closing.finish(), later, "{file_system:?}");
+    }
+}
+
+#[test]
 fn an_edit_that_is_refused_touches_nothing() {
     let scene = Scene::new(FileSystem::Able);
     let (engine, disk) = scene.engine(None);

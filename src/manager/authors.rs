@@ -252,7 +252,8 @@ fn read_notes(path: &Path, pid: u32, known: Option<Notes>) -> io::Result<Option<
 fn remove_old(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let Ok(file) = File::open(&path) else { continue };
+        // Some file systems let only who may write take the lock.
+        let Ok(file) = File::options().write(true).open(&path) else { continue };
         let changed = file.metadata()?.modified()?;
         let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > KEPT_AFTER_END);
         if is_old && try_lock(&file)? {

@@ -181,6 +181,9 @@ mod tests {
     use super::*;
     use crate::hash::ContentHash;
 
+    const SUBSCRIPTIONS: [fn(&EventSender) -> Option<FileEvents>; 2] =
+        [EventSender::subscribe, EventSender::subscribe_outside];
+
     fn batch() -> FileEventBatch {
         FileEventBatch::default()
     }
@@ -202,11 +205,13 @@ mod tests {
 
     #[test]
     fn a_subscriber_that_falls_behind_is_told_to_scan_again() {
-        let sender = EventSender::new();
-        let mut events = sender.subscribe().unwrap();
-        (0..=CAPACITY).for_each(|_| sender.send(batch()));
-        assert_eq!(events.try_recv(), Some(FileEventBatch { rescan: true, ..batch() }));
-        assert_eq!(events.try_recv(), Some(batch()));
+        for subscribe in SUBSCRIPTIONS {
+            let sender = EventSender::new();
+            let mut events = subscribe(&sender).unwrap();
+            (0..=CAPACITY).for_each(|_| sender.send(batch()));
+            assert_eq!(events.try_recv(), Some(FileEventBatch { rescan: true, ..batch() }));
+            assert_eq!(events.try_recv(), Some(batch()));
+        }
     }
 
     #[test]
@@ -225,14 +230,16 @@ mod tests {
     #[cfg(feature = "watcher")]
     #[test]
     fn a_barrier_and_a_notice_reach_a_subscriber_that_falls_behind_all_the_same() {
-        let sender = EventSender::new();
-        let mut events = sender.subscribe().unwrap();
-        let notice = Some("something the user should know".to_owned());
-        sender.send(FileEventBatch { notice: notice.clone(), ..batch() });
-        let barrier = sender.send_barrier();
-        (0..CAPACITY).for_each(|_| sender.send(batch()));
-        let expected = FileEventBatch { rescan: true, notice, barrier: Some(barrier), ..batch() };
-        assert_eq!(events.try_recv(), Some(expected));
+        for subscribe in SUBSCRIPTIONS {
+            let sender = EventSender::new();
+            let mut events = subscribe(&sender).unwrap();
+            let notice = Some("something the user should know".to_owned());
+            sender.send(FileEventBatch { notice: notice.clone(), ..batch() });
+            let barrier = sender.send_barrier();
+            (0..CAPACITY).for_each(|_| sender.send(batch()));
+            let expected = FileEventBatch { rescan: true, notice, barrier: Some(barrier), ..batch() };
+            assert_eq!(events.try_recv(), Some(expected));
+        }
     }
 
     #[cfg(feature = "watcher")]

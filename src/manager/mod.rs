@@ -137,8 +137,8 @@ impl IoManagerHandle {
         self.run(move |inner, cancel| inner.apply(&request, &NoEditor, cancel)).await
     }
 
-    /// Takes back the transaction `origin` as a transaction of its own, with the origin `new_origin`; `None` if there is
-    /// none of this origin, or what it replaced is not kept any more.
+    /// Takes back the transaction `origin`, the last one of this origin that is not taken back yet, as a transaction of its
+    /// own with the origin `new_origin`; `None` if there is none, or what it replaced is not kept any more.
     ///
     /// Only if each of its files still is what it left; else nothing is touched and the outcome says which are not.
     ///
@@ -161,7 +161,8 @@ impl IoManagerHandle {
         self.inner.events.subscribe().ok_or_else(shut_down)
     }
 
-    /// The same without what this manager's own requests change, which their results tell.
+    /// Follows changes of files as [`Self::subscribe_file_events`] does, but for those of this manager's own requests, which
+    /// their results tell.
     ///
     /// # Errors
     /// If the manager has been shut down.

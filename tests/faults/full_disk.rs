@@ -44,6 +44,23 @@ fn on_a_full_disk_the_original_stays_and_the_error_says_so() {
 }
 
 #[test]
+fn the_room_of_what_an_edit_replaces_is_there_for_the_next_one() {
+    let scene = Scene::new();
+    let _mounted = match Mounted::tmpfs(&scene.root, "64k") {
+        Ok(mounted) => mounted,
+        Err(missing) => return skipped("a tmpfs of 64 kB", &missing),
+    };
+    let text = |round: usize| format!("{round:03}").repeat(8_000);
+    scene.write("large", &text(0));
+    let mut session = scene.start();
+    for round in 0..100 {
+        let result = apply(&mut session, &[edit(&scene, "large", &text(round), &text(round + 1))]);
+        assert_eq!(result["applied"], true, "{round}: two contents have room beside each other, not three: {result}");
+    }
+    session.end();
+}
+
+#[test]
 fn without_room_for_its_record_a_transaction_is_refused_before_anything_is_touched() {
     let scene = Scene::new();
     let _mounted = match Mounted::tmpfs(&scene.home, "128k") {

@@ -36,8 +36,8 @@ pub(super) struct Ready<'e> {
     pub written: Option<FileStat>,
     /// What is removed in the end, however it comes.
     pub surplus: Option<(Arc<Dir>, OsString)>,
-    /// Whether that is closed by a [thread of its own](crate::engine::closing).
-    closes_later: bool,
+    /// Bytes of the file that it is in the end, if that may still be [open](crate::engine::closing) then.
+    closed_later: Option<u64>,
     /// The directories whose entries change.
     dirs: Vec<Arc<Dir>>,
     pub warnings: Vec<Warning>,
@@ -65,7 +65,7 @@ impl Engine {
             name: self.temp_names.next(step.original.as_ref().map(|original| &original.stat)),
             written: None,
             surplus: None,
-            closes_later: false,
+            closed_later: None,
             dirs,
             warnings: Vec::new(),
         };
@@ -85,7 +85,17 @@ impl Engine {
             Action::Write { in_place: true, .. } => ready.warnings.push(Warning::WrittenInPlace),
             Action::Write { new, like, .. } => {
                 self.note_temporaries(&step.path, &ready.dir, sync)?;
-                self.write_beside(step, new, like, sync, &mut ready)?;
+                let written = self.write_beside(step, new, like, sync, &mut ready);
+                match written {
+                    // There may be room in a moment.
+                    Err(error) if is_full(&error) && self.closing.finish() => {
+                        if let Some((dir, name)) = ready.surplus.take() {
+                            self.remove_temporary(&dir, &name);
+                        }
+                        self.write_beside(step, new, like, sync, &mut ready)?;
+                    }
+                    written => written?,
+                }
             }
             Action::Delete => self.note_temporaries(&step.path, &ready.dir, sync)?,
             Action::MoveFrom { from, .. } if step.original.is_some() => {
@@ -123,9 +133,9 @@ impl Engine {
             let named = self.disk.name(&file, &ready.dir, &ready.name);
             if supported(named).map_err(failed("name the temporary file"))?.is_some() {
                 ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-                // What was never synced is freed in no time. A file system that knows no files without names, such as
-                // NFS, would give one that is still open another name.
-                ready.closes_later = sync;
+                // A file system that knows no files without names, such as NFS, gives one that is removed while it is open
+                // another name.
+                ready.closed_later = step.original.as_ref().map(|original| original.stat.size);
                 return Ok(());
             }
         }
@@ -270,11 +280,18 @@ impl Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
-            let file = self.closes_later.then(|| dir.open_file(&name).ok()).flatten();
+            let open = self.closed_later.and_then(|bytes| Some((dir.open_file(&name).ok()?, bytes)));
             self.engine.remove_temporary(&dir, &name);
-            file.into_iter().for_each(|file| self.engine.closing.close(file));
+            if let Some((file, bytes)) = open {
+                self.engine.closing.close(file, bytes);
+            }
         }
     }
+}
+
+fn is_full(error: &IoError) -> bool {
+    matches!(&error.kind, IoErrorKind::Os { source, .. }
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 /// `None` where the system cannot do it at all.

@@ -13,7 +13,7 @@ mod undo_entry;
 mod undo_store;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{DirBuilder, File},
     io,
     path::{Path, PathBuf},
@@ -27,12 +27,14 @@ pub(super) use recovery::Locking;
 pub use recovery::RecoveryReport;
 use temporaries::Temporaries;
 pub(super) use undo_entry::{Before, UndoEntry, UndoStep};
+#[cfg(fuzzing)]
+use undo_store::Entries;
 pub use undo_store::UndoLimits;
 pub(super) use undo_store::{KeptAt, UndoStore};
 
 use super::os_locks::try_lock;
 use crate::{
-    disk::{Dir, DirId, Disk, NewFileAccess, stat_file, write_all},
+    disk::{Dir, DirId, Disk, FileKind, NewFileAccess, stat_file, write_all},
     temp_name::TempNames,
 };
 
@@ -182,7 +184,7 @@ fn create_locked(disk: &dyn Disk, dir: &Dir, name: impl Fn() -> OsString) -> io:
 }
 
 /// Takes the lock of an open file unless somebody else has it, or the file has been removed or moved meanwhile.
-fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
+fn lock_at(file: &File, dir: &Dir, name: &OsStr) -> io::Result<bool> {
     if !try_lock(file)? {
         return Ok(false);
     }
@@ -194,10 +196,29 @@ fn lock_at(file: &File, dir: &Dir, name: &std::ffi::OsStr) -> io::Result<bool> {
     }
 }
 
+/// Opens a file that nobody holds, and holds it from now on; `None` if somebody does, or it has gone.
+fn take_over(dir: &Dir, name: &OsStr) -> io::Result<Option<File>> {
+    let file = match dir.open_to_write(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    if stat_file(&file)?.kind != FileKind::File {
+        return Ok(None);
+    }
+    Ok(lock_at(&file, dir, name)?.then_some(file))
+}
+
 /// Decodes bytes as they are, and as fields behind a right head and checksum.
 #[cfg(fuzzing)]
 pub(crate) fn decode_any(bytes: &[u8]) {
+    use std::io::{BufReader, Cursor};
+
     use crate::encoding::{Encoder, Kind};
+    let left = bytes.len() as u64;
+    let mut entries = Entries { from: BufReader::new(Cursor::new(bytes)), left, offset: 0 };
+    while let Ok(Some((_, _, offset))) = entries.next() {
+        assert!(offset < entries.offset && entries.offset + entries.left == left);
+    }
     assert!(Record::decode(bytes).is_err() || bytes.len() > 40);
     for kind in [Kind::Transaction, Kind::Undo] {
         let mut encoder = Encoder::new(kind);

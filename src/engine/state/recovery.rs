@@ -14,12 +14,12 @@ use uuid::Uuid;
 use super::{
     RECORD, Record, RecordedRoot, StateDir,
     finish::End,
-    lock_at,
+    take_over,
     target::{is_gone, read},
     temporaries,
 };
 use crate::{
-    disk::{Dir, FileKind, stat_file},
+    disk::{Dir, stat_file},
     engine::{
         locks::{FileLock, FileLocks},
         os_locks::OsLocks,
@@ -235,16 +235,4 @@ fn list(path: &Path, inode: u64) -> io::Result<Option<(Dir, Vec<OsString>)>> {
 
 fn is_old(file: &File) -> io::Result<bool> {
     Ok(stat_file(file)?.modified.elapsed().is_ok_and(|age| age > PATIENCE))
-}
-
-/// Opens a file that nobody holds, and holds it from now on; `None` if somebody does, or it has gone.
-fn take_over(dir: &Dir, name: &OsStr) -> io::Result<Option<File>> {
-    let file = match dir.open_to_write(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    if stat_file(&file)?.kind != FileKind::File {
-        return Ok(None);
-    }
-    Ok(lock_at(&file, dir, name)?.then_some(file))
 }

@@ -449,3 +449,15 @@ fn what_somebody_wrote_to_while_it_was_swapped_is_kept() {
     assert_eq!(fs::read_to_string(&report.kept[0]).unwrap(), "old and more");
     assert!(!temp.exists());
 }
+
+#[test]
+fn what_is_in_the_directory_is_open_to_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let scene = Scene::new();
+    open(&scene.state());
+    let parts = fs::read_dir(scene.state()).unwrap().map(|part| part.unwrap().path());
+    for directory in parts.chain([scene.state()]) {
+        assert_eq!(directory.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", directory.display());
+    }
+}

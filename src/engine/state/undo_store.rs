@@ -5,6 +5,7 @@
 //! time is left, and another one begun; to make room the oldest files go that nobody writes to.
 
 use std::{
+    cmp::Reverse,
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
@@ -14,9 +15,9 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{UndoEntry, create_locked, lock_at};
+use super::{UndoEntry, create_locked, take_over};
 use crate::{
-    disk::{Dir, Disk, FileStat, write_all},
+    disk::{Dir, Disk, FileKind, FileStat, stat_file, write_all},
     encoding::{DecodeError, Decoder, Encoder, Kind},
 };
 
@@ -51,35 +52,37 @@ pub(crate) struct UndoStore {
 }
 
 /// What this process has written and knows.
-#[derive(Default)]
 struct Log {
     /// The file that it appends to.
     file: Option<OwnFile>,
     /// Bytes of all files, as far as this process knows.
     total: u64,
+    /// When the last entry was kept; the next one is never older, whatever the clock says.
+    last: SystemTime,
 }
 
 struct OwnFile {
     file: File,
     name: OsString,
+    inode: u64,
     bytes: u64,
     begun: SystemTime,
 }
 
-/// Where an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where an entry is. No two files ever have the same name.
+#[derive(Debug)]
 pub(crate) struct KeptAt {
     file: OsString,
     offset: u64,
 }
 
 const SUFFIX: &str = ".undo";
-/// A file takes at most this part of the room and of the time, one entry if that is more.
+/// All room and time, in parts of which a file takes at most one; a larger entry has a file to itself.
 const PARTS: u32 = 64;
 
 impl UndoStore {
     pub fn new(disk: Arc<dyn Disk>, dir: Arc<Dir>, limits: UndoLimits) -> Self {
-        Self { disk, dir, limits, log: Mutex::default() }
+        Self { disk, dir, limits, log: Mutex::new(Log { file: None, total: 0, last: SystemTime::UNIX_EPOCH }) }
     }
 
     pub fn is_on(&self) -> bool {
@@ -98,66 +101,79 @@ impl UndoStore {
     /// Keeps an entry; the oldest ones go to make room.
     pub fn keep(&self, entry: &UndoEntry, now: SystemTime) -> io::Result<KeptAt> {
         let encoded = entry.encode();
-        let head = Head { origin: entry.origin, kept: now, bytes: encoded.len() as u64 };
-        let bytes = [&head.encode()[..], &[KEPT], &encoded].concat();
-        let size = bytes.len() as u64;
-        self.check_size(size)?;
+        let bytes = (HEAD_BYTES + 1 + encoded.len()) as u64;
+        self.check_size(bytes)?;
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = log.total + size > self.limits.keep_bytes;
-        if is_full || log.file.as_ref().is_none_or(|own| self.is_done(own, size, now)) {
+        log.last = log.last.max(now);
+        let is_full = log.total + bytes > self.limits.keep_bytes;
+        if is_full || log.file.as_ref().is_none_or(|own| !self.has_room(own, bytes, now)) {
             log.file = None;
-            log.total = self.make_room(size, now)?;
+            log.total = self.make_room(bytes, now)?;
         }
         let own = match log.file.take() {
             Some(own) => own,
             None => self.begin_file(now)?,
         };
-        let at = KeptAt { file: own.name.clone(), offset: own.bytes };
-        match write_all(&*self.disk, &own.file, &bytes) {
-            Ok(()) => {
-                log.file = Some(OwnFile { bytes: own.bytes + size, ..own });
-                log.total += size;
-                Ok(at)
-            }
+        let head = Head { origin: entry.origin, kept: log.last, bytes: encoded.len() as u64 };
+        let written = write_all(&*self.disk, &own.file, &[&head.encode()[..], &[KEPT]].concat());
+        if let Err(error) = written.and_then(|()| write_all(&*self.disk, &own.file, &encoded)) {
             // What is torn stays at the end of a file that nobody appends to any more, unless it can be cut off.
-            Err(error) => {
-                let mut rest = &own.file;
-                let cut = self.disk.set_len(&own.file, own.bytes);
-                if cut.and_then(|()| rest.seek(SeekFrom::Start(own.bytes))).is_ok() {
-                    log.file = Some(own);
-                }
-                Err(error)
+            let cut = self.disk.set_len(&own.file, own.bytes);
+            if cut.and_then(|()| (&own.file).seek(SeekFrom::Start(own.bytes))).is_ok() {
+                log.file = Some(own);
             }
+            return Err(error);
         }
+        let at = KeptAt { file: own.name.clone(), offset: own.bytes };
+        let own = OwnFile { bytes: own.bytes + bytes, ..own };
+        log.total += bytes;
+        // What is not appended to has to be let go of, so that another process may remove it. Where there are no locks, it
+        // may be removed at any time.
+        log.file = Some(own).filter(|own| cfg!(unix) && self.has_room(own, 1, now));
+        Ok(at)
     }
 
-    /// The newest entry of an origin, unless there is none, or it is too old or torn.
+    /// The newest entry of an origin, unless there is none, or it is too old. What is damaged is passed over.
     pub fn find(&self, origin: Uuid, now: SystemTime) -> io::Result<Option<(UndoEntry, KeptAt)>> {
-        let mut newest: Option<(Head, KeptAt)> = None;
-        for file in self.files()? {
-            let Some(mut entries) = self.entries(&file)? else { continue };
-            while let Some((head, state, offset)) = entries.next()? {
-                let is_newer = newest.as_ref().is_none_or(|(newest, _)| newest.kept <= head.kept);
-                if head.origin == origin && state == KEPT && is_newer {
-                    newest = Some((head, KeptAt { file: file.clone(), offset }));
+        let mut files = self.files()?;
+        files.sort_by_key(|(stat, _)| Reverse(stat.modified));
+        let mut found: Vec<(Head, KeptAt)> = Vec::new();
+        let mut newest = SystemTime::UNIX_EPOCH;
+        let mut problem = None;
+        for (stat, name) in files {
+            if stat.modified.checked_add(CLOCK_ERROR).is_some_and(|latest| latest < newest) {
+                // No entry in it, or in the files that follow, is newer.
+                break;
+            }
+            match self.heads(&name, origin) {
+                Ok(heads) => found.extend(heads),
+                Err(error) => {
+                    tracing::warn!(file = ?name, %error, "what is kept for undos cannot be read");
+                    problem = Some(error);
                 }
             }
+            newest = found.iter().map(|(head, _)| head.kept).max().unwrap_or(newest);
         }
-        let Some((head, at)) = newest.filter(|(head, _)| !self.is_expired(head.kept, now)) else { return Ok(None) };
-        let mut file = self.dir.open_file(&at.file)?;
-        file.seek(SeekFrom::Start(at.offset + HEAD_BYTES as u64 + 1))?;
-        let mut encoded = Vec::new();
-        file.take(head.bytes).read_to_end(&mut encoded)?;
-        let entry = UndoEntry::decode(&encoded);
-        let entry = entry.inspect_err(|error| tracing::warn!(%origin, %error, "an entry for an undo cannot be read"));
-        Ok(entry.ok().map(|entry| (entry, at)))
+        // Of two that are equally old, the one that was written later.
+        found.sort_by_key(|(head, _)| head.kept);
+        while let Some((head, at)) = found.pop().filter(|(head, _)| !self.is_expired(head.kept, now)) {
+            match self.read(&head, &at) {
+                Ok(entry) => return Ok(Some((entry, at))),
+                Err(error) => tracing::warn!(%origin, %error, "an entry for an undo cannot be read"),
+            }
+        }
+        problem.map_or(Ok(None), Err)
     }
 
+    /// Marks an entry as not to be found any more. Its bytes go with its file.
     pub fn forget(&self, at: &KeptAt) {
         let forget = || -> io::Result<()> {
             let mut file = self.dir.open_to_write(&at.file)?;
+            let modified = stat_file(&file)?.modified;
             file.seek(SeekFrom::Start(at.offset + HEAD_BYTES as u64))?;
-            write_all(&*self.disk, &file, &[FORGOTTEN])
+            write_all(&*self.disk, &file, &[FORGOTTEN])?;
+            // It is as old as its newest entry.
+            file.set_modified(modified)
         };
         match forget() {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -167,31 +183,38 @@ impl UndoStore {
         }
     }
 
-    /// Whether another file should take the next bytes.
-    fn is_done(&self, own: &OwnFile, next: u64, now: SystemTime) -> bool {
-        let has_its_part = own.bytes + next > self.limits.keep_bytes / u64::from(PARTS);
+    /// Whether the file is there and may take so many bytes more.
+    fn has_room(&self, own: &OwnFile, more: u64, now: SystemTime) -> bool {
+        let has_bytes = own.bytes + more <= self.limits.keep_bytes / u64::from(PARTS) || own.bytes == 0;
         let age = now.duration_since(own.begun).unwrap_or_default();
-        own.bytes > 0 && (has_its_part || age > self.limits.max_age() / PARTS)
+        // Somebody may have emptied the directory.
+        let is_there = || self.dir.stat(&own.name).is_ok_and(|stat| stat.inode == own.inode);
+        has_bytes && age <= self.limits.max_age() / PARTS && is_there()
     }
 
     fn begin_file(&self, now: SystemTime) -> io::Result<OwnFile> {
         let new_name = || OsString::from(format!("{}{SUFFIX}", Uuid::new_v4().simple()));
         let (file, name) = create_locked(&*self.disk, &self.dir, new_name)?;
-        Ok(OwnFile { file, name, bytes: 0, begun: now })
+        let inode = stat_file(&file)?.inode;
+        Ok(OwnFile { file, name, inode, bytes: 0, begun: now })
     }
 
     /// Removes the files that are too old, and the oldest of the others where there is no room for so many bytes more; an
     /// eighth of the room is free then, so that not each entry from then on has to look. Returns how many bytes are left.
     fn make_room(&self, more: u64, now: SystemTime) -> io::Result<u64> {
-        let mut files: Vec<(FileStat, OsString)> =
-            self.files()?.into_iter().filter_map(|name| Some((self.dir.stat(&name).ok()?, name))).collect();
+        let mut files = self.files()?;
         files.sort_by_key(|(stat, _)| stat.modified);
         let mut bytes: u64 = files.iter().map(|(stat, _)| stat.size).sum();
         let limit = self.limits.keep_bytes;
         let goal = if bytes + more > limit { (limit - limit / 8).saturating_sub(more) } else { limit };
         for (stat, name) in files {
-            if (bytes > goal || self.is_expired(stat.modified, now)) && self.remove(&name)? {
-                bytes -= stat.size;
+            if bytes <= goal && !self.is_expired(stat.modified, now) {
+                continue;
+            }
+            match self.remove(&name) {
+                Ok(true) => bytes -= stat.size,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(file = ?name, %error, "what was kept for undos cannot be removed"),
             }
         }
         Ok(bytes)
@@ -199,39 +222,53 @@ impl UndoStore {
 
     /// Removes a file that nobody writes to; whether it is gone.
     fn remove(&self, name: &OsStr) -> io::Result<bool> {
-        let gone = |result: io::Result<()>| match result {
+        let Some(_held) = take_over(&self.dir, name)? else { return Ok(false) };
+        match self.disk.remove(&self.dir, name) {
             // Another process was faster.
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(true),
-        };
-        let file = match self.dir.open_file(name) {
-            Err(error) => return gone(Err(error)),
-            Ok(file) => file,
-        };
-        if lock_at(&file, &self.dir, name)? { gone(self.disk.remove(&self.dir, name)) } else { Ok(false) }
+        }
     }
 
     fn is_expired(&self, kept: SystemTime, now: SystemTime) -> bool {
         now.duration_since(kept).is_ok_and(|age| age > self.limits.max_age())
     }
 
-    fn files(&self) -> io::Result<Vec<OsString>> {
-        let mut names = self.dir.names()?;
-        names.retain(|name| name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()));
-        Ok(names)
+    fn files(&self) -> io::Result<Vec<(FileStat, OsString)>> {
+        let names = self.dir.names()?.into_iter();
+        let names = names.filter(|name| name.as_encoded_bytes().ends_with(SUFFIX.as_bytes()));
+        let files = names.filter_map(|name| Some((self.dir.stat(&name).ok()?, name)));
+        Ok(files.filter(|(stat, _)| stat.kind == FileKind::File).collect())
     }
 
-    /// `None` if the file is gone.
-    fn entries(&self, file: &OsStr) -> io::Result<Option<Entries>> {
-        match self.dir.open_file(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            file => Ok(Some(Entries { from: BufReader::new(file?), offset: 0 })),
+    /// The heads of the entries of an origin that are not forgotten.
+    fn heads(&self, file: &OsStr, origin: Uuid) -> io::Result<Vec<(Head, KeptAt)>> {
+        let open = match self.dir.open_file(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            open => open?,
+        };
+        let mut entries = Entries { left: stat_file(&open)?.size, from: BufReader::new(open), offset: 0 };
+        let mut heads = Vec::new();
+        while let Some((head, state, offset)) = entries.next()? {
+            if head.origin == origin && state == KEPT {
+                heads.push((head, KeptAt { file: file.to_owned(), offset }));
+            }
         }
+        Ok(heads)
+    }
+
+    fn read(&self, head: &Head, at: &KeptAt) -> io::Result<UndoEntry> {
+        let mut file = self.dir.open_file(&at.file)?;
+        file.seek(SeekFrom::Start(at.offset + HEAD_BYTES as u64 + 1))?;
+        let mut encoded = Vec::new();
+        file.take(head.bytes).read_to_end(&mut encoded)?;
+        UndoEntry::decode(&encoded).map_err(io::Error::other)
     }
 }
 
 /// What stands before an entry, of known length.
-struct Head {
+#[derive(Debug)]
+pub(super) struct Head {
     origin: Uuid,
     kept: SystemTime,
     /// Length of the entry that follows the head and its state.
@@ -239,6 +276,8 @@ struct Head {
 }
 
 const HEAD_BYTES: usize = 86;
+/// Times of files are taken from a coarser clock than those in heads.
+const CLOCK_ERROR: Duration = Duration::from_secs(1);
 /// The state of an entry, the only byte that is ever changed.
 const KEPT: u8 = 1;
 const FORGOTTEN: u8 = 0;
@@ -259,25 +298,32 @@ impl Head {
 }
 
 /// Walks the heads of a file, up to its end or what is torn.
-struct Entries {
-    from: BufReader<File>,
-    offset: u64,
+pub(super) struct Entries<R> {
+    pub from: BufReader<R>,
+    /// Bytes to the end.
+    pub left: u64,
+    pub offset: u64,
 }
 
-impl Entries {
+impl<R: Read + Seek> Entries<R> {
     /// Head, state and offset of the next entry.
-    fn next(&mut self) -> io::Result<Option<(Head, u8, u64)>> {
+    pub fn next(&mut self) -> io::Result<Option<(Head, u8, u64)>> {
         let mut bytes = [0; HEAD_BYTES + 1];
-        match self.from.read_exact(&mut bytes) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            result => result?,
-        }
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Ok(None) };
+        self.from.read_exact(&mut bytes)?;
         let [head @ .., state] = bytes;
-        let Ok(head) = Head::decode(&head) else { return Ok(None) };
-        let Ok(distance) = i64::try_from(head.bytes) else { return Ok(None) };
-        self.from.seek_relative(distance)?;
+        let head = match Head::decode(&head) {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::warn!(offset = self.offset, %error, "what follows in a file of undo entries is lost");
+                return Ok(None);
+            }
+        };
+        let Some(left) = left.checked_sub(head.bytes) else { return Ok(None) };
+        self.from.seek_relative(i64::try_from(head.bytes).map_err(io::Error::other)?)?;
         let offset = self.offset;
         self.offset += bytes.len() as u64 + head.bytes;
+        self.left = left;
         Ok(Some((head, state, offset)))
     }
 }

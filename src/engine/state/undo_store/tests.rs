@@ -1,10 +1,13 @@
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    disk::{OsDisk, faulty::FaultyDisk},
+    disk::{
+        OsDisk,
+        faulty::{Fault, FaultyDisk},
+    },
     engine::state::{Before, RecordedPath, UndoStep},
 };
 
@@ -177,23 +180,88 @@ fn what_is_torn_hides_nothing_that_stands_before_it() {
 
 #[test]
 fn what_was_written_in_part_is_cut_off_or_the_file_left() {
-    for (broken, files) in [(&["write"][..], 1), (&["write", "set_len"], 2)] {
-        let scene = Scene::new();
-        let disk = Arc::new(FaultyDisk::new(None));
-        let store = scene.store_with(disk.clone(), LIMITS);
-        keep(&store, 1, 100);
-        let own = scene.only_file();
-        disk.before("write", move || {
-            let half = fs::read(&own).unwrap()[..50].to_vec();
-            File::options().append(true).open(own).unwrap().write_all(&half).unwrap();
-        });
-        disk.break_down(broken);
-        assert_eq!(store.keep(&entry(2, 100), SystemTime::now()).unwrap_err().to_string(), "broken");
-        disk.break_down(&[]);
-        keep(&store, 3, 100);
-        for (origin, is_kept) in [(1, true), (2, false), (3, true)] {
-            assert_eq!(find(&store, origin).is_some(), is_kept, "{broken:?}, {origin}");
+    // An entry is written in two operations, after its file was made in one.
+    for at in [4, 5] {
+        for (broken, files) in [(&[][..], 1), (&["set_len"], 2)] {
+            let scene = Scene::new();
+            let disk = Arc::new(FaultyDisk::new(Some((at, Fault::FullDisk))));
+            let store = scene.store_with(disk.clone(), LIMITS);
+            keep(&store, 1, 100);
+            let whole = scene.bytes();
+            disk.break_down(broken);
+            let error = store.keep(&entry(2, 100), SystemTime::now()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert_eq!(scene.bytes() == whole, broken.is_empty(), "{at}, {broken:?}");
+            disk.recover();
+            keep(&store, 3, 100);
+            for (origin, is_kept) in [(1, true), (2, false), (3, true)] {
+                assert_eq!(find(&store, origin).is_some(), is_kept, "{at}, {broken:?}: {origin}");
+            }
+            assert_eq!(scene.files().len(), files, "{at}, {broken:?}");
         }
-        assert_eq!(scene.files().len(), files);
     }
+}
+
+#[test]
+fn when_the_clock_is_set_back_the_entry_that_was_kept_later_is_the_newer_one() {
+    let scene = Scene::new();
+    let (store, now) = (scene.store(), SystemTime::now());
+    store.keep(&entry(7, 1), now).unwrap();
+    store.keep(&entry(7, 2), now - HOUR).unwrap();
+    assert_eq!(find(&store, 7), Some(entry(7, 2)));
+}
+
+#[test]
+fn a_damaged_entry_does_not_hide_an_older_one_of_its_origin() {
+    let scene = Scene::new();
+    let store = scene.store();
+    keep(&store, 7, 1);
+    let at = keep(&store, 7, 2);
+    let mut bytes = fs::read(scene.only_file()).unwrap();
+    bytes[at.offset as usize + HEAD_BYTES + 10] ^= 0xff;
+    fs::write(scene.only_file(), bytes).unwrap();
+    assert_eq!(find(&store, 7), Some(entry(7, 1)));
+}
+
+#[test]
+fn who_empties_the_directory_ends_no_undo_that_comes_after() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let at = keep(&store, 1, 10);
+    fs::remove_file(scene.only_file()).unwrap();
+    store.forget(&at);
+    keep(&store, 2, 10);
+    assert_eq!((find(&store, 1), find(&store, 2)), (None, Some(entry(2, 10))));
+    let file = scene.only_file();
+    fs::remove_file(&file).unwrap();
+    fs::write(file, "of somebody else").unwrap();
+    keep(&store, 3, 10);
+    assert_eq!(find(&store, 3), Some(entry(3, 10)));
+}
+
+#[test]
+fn what_is_no_file_of_entries_is_left_alone_and_ends_no_undo() {
+    let scene = Scene::new();
+    let odd = ["directory.undo", "link.undo", "other", "dangling.undo"].map(|name| scene.0.path().join(name));
+    fs::create_dir(&odd[0]).unwrap();
+    std::os::unix::fs::symlink("other", &odd[1]).unwrap();
+    fs::write(&odd[2], vec![0; 100_000]).unwrap();
+    std::os::unix::fs::symlink("nowhere", &odd[3]).unwrap();
+    let store = scene.store();
+    for origin in 0..300 {
+        keep(&store, origin, 400);
+        assert_eq!(find(&store, origin), Some(entry(origin, 400)));
+    }
+    assert!(odd.iter().all(|path| path.symlink_metadata().is_ok()));
+}
+
+#[test]
+fn what_is_taken_back_does_not_make_its_file_younger() {
+    let scene = Scene::new();
+    let store = scene.store();
+    let at = keep(&store, 1, 10);
+    let then = SystemTime::now() - 20 * HOUR;
+    File::open(scene.only_file()).unwrap().set_modified(then).unwrap();
+    store.forget(&at);
+    assert_eq!(scene.only_file().metadata().unwrap().modified().unwrap(), then);
 }
