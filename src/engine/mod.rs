@@ -49,7 +49,7 @@ use closing::Closing;
 use locks::FileLocks;
 use os_locks::OsLocks;
 pub(crate) use os_locks::try_lock;
-use parallel::Permits;
+use parallel::{Permits, Workers};
 use state::{Locking, OpenRecord, StateDir};
 
 use crate::{
@@ -114,7 +114,7 @@ pub(crate) struct Engine {
     roots: RwLock<Arc<Roots>>,
     dir_budget: DirBudget,
     permits: Permits,
-    threads: usize,
+    workers: Workers,
     /// For work that mostly waits for the disk.
     write_threads: usize,
     max_commit_dirs: usize,
@@ -153,7 +153,7 @@ impl Engine {
             roots: RwLock::new(Arc::new(Roots::new(config.symlink_policy))),
             dir_budget: DirBudget::new(config.open_dirs),
             permits: Permits::new(config.permits),
-            threads: cores.min(config.permits),
+            workers: Workers::new(cores.min(config.permits)),
             write_threads: MAX_WRITE_THREADS.min(config.permits),
             max_commit_dirs: config.max_commit_dirs,
             max_file_bytes: config.max_file_bytes,

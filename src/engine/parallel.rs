@@ -1,37 +1,96 @@
-//! Work on many files at once, with a bound that all requests share.
+//! Work on many items at once, with a bound that all requests share.
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     thread,
 };
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::hash::{DEEP_STACK, with_deep_stack};
 
 /// Fewer items than this for each thread are not worth a thread.
 const ITEMS_PER_THREAD: usize = 4;
+const THREAD_NAME: &str = "ploke-io-files";
 
-/// Maps all items in parallel and returns the results in their order.
+/// Threads for work that keeps them busy.
 ///
-/// The calling thread works too: when no thread can be made, it does all of the work. When `work` panics, so does this.
-pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_on(items, threads.min(items.len() / ITEMS_PER_THREAD), work)
+/// They are started when they are first needed, and stay: a thread that is new has to wait for its processor, which can
+/// take longer than the work. One caller has them at a time; whoever comes meanwhile starts threads of its own, so that
+/// nobody waits for the items of another.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    threads: usize,
+    /// `None` if they cannot be started.
+    pool: OnceLock<Option<ThreadPool>>,
+    is_taken: AtomicBool,
 }
 
-/// The same for work that mostly waits for the disk, so that each item is worth a thread.
+impl Workers {
+    pub fn new(threads: usize) -> Self {
+        Self { threads, pool: OnceLock::new(), is_taken: AtomicBool::new(false) }
+    }
+
+    /// Maps all items in parallel and returns the results in their order. When `work` panics, so does this.
+    pub fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        let threads = self.threads.min(items.len() / ITEMS_PER_THREAD);
+        map_on(items, threads, work, |run| match self.take() {
+            Some((pool, _taken)) => pool.in_place_scope(|scope| {
+                (0..threads).for_each(|_| scope.spawn(|_| with_deep_stack(run)));
+            }),
+            None => run_on_new_threads(threads, run),
+        })
+    }
+
+    /// The threads, unless somebody has them or they cannot be started.
+    fn take(&self) -> Option<(&ThreadPool, Taken<'_>)> {
+        if self.is_taken.swap(true, Acquire) {
+            return None;
+        }
+        let taken = Taken(&self.is_taken);
+        Some((self.pool.get_or_init(|| start(self.threads)).as_ref()?, taken))
+    }
+}
+
+fn start(threads: usize) -> Option<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads).stack_size(DEEP_STACK);
+    builder.thread_name(|_| THREAD_NAME.into()).build().ok()
+}
+
+/// Given back when dropped.
+struct Taken<'w>(&'w AtomicBool);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Release);
+    }
+}
+
+/// Maps items by work that mostly waits for the disk, so that each is worth a thread.
 pub(crate) fn map_waiting<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_on(items, threads.min(items.len()), work)
+    let threads = threads.min(items.len());
+    map_on(items, threads, work, |run| run_on_new_threads(threads, run))
 }
 
-fn map_on<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// `have_run` calls what it is given on so many threads, and returns when all of them have.
+fn map_on<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> R + Sync,
+    have_run: impl FnOnce(&(dyn Fn() + Sync)),
+) -> Vec<R> {
     if threads <= 1 {
         return items.iter().map(work).collect();
     }
     let next = AtomicUsize::new(0);
     let all_done = Mutex::new(Vec::with_capacity(items.len()));
-    let run = || {
+    have_run(&|| {
         let mut done = Vec::with_capacity(items.len() / threads + 1);
         loop {
             let index = next.fetch_add(1, Relaxed);
@@ -39,19 +98,23 @@ fn map_on<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R 
             done.push((index, work(item)));
         }
         all_done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut done);
-    };
+    });
+    let mut done = all_done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The calling thread is one of them, and the only one if no other can be started.
+fn run_on_new_threads(threads: usize, run: &(dyn Fn() + Sync)) {
     thread::scope(|scope| {
         let spawn = || {
-            let builder = thread::Builder::new().name("ploke-io-files".into()).stack_size(DEEP_STACK);
+            let builder = thread::Builder::new().name(THREAD_NAME.into()).stack_size(DEEP_STACK);
             builder.spawn_scoped(scope, || with_deep_stack(run)).ok()
         };
         // Not joined: that a thread has ended takes longer than that its work is done, for which the scope waits.
         (1..threads).map_while(|_| spawn()).for_each(drop);
         run();
     });
-    let mut done = all_done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Bounds how many files are worked on at once.
@@ -103,5 +166,60 @@ impl Drop for Permit<'_> {
         if free.waiting > 0 {
             self.permits.freed.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, panic::catch_unwind, sync::Barrier};
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        let items: Vec<usize> = (0..1000).collect();
+        for threads in 0..4 {
+            let workers = Workers::new(threads);
+            for count in [0, 1, 7, 8, 1000] {
+                assert_eq!(workers.map(&items[..count], |item| item + 1), (1..=count).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn the_threads_stay_the_same_and_who_finds_them_at_work_does_not_wait_for_them() {
+        let workers = Workers::new(2);
+        let items = [(); 8];
+        let threads = || -> HashSet<_> { workers.map(&items, |()| thread::current().id()).into_iter().collect() };
+        let known: HashSet<_> = (0..10).flat_map(|_| threads()).collect();
+        assert!(known.len() <= 2 && !known.contains(&thread::current().id()), "{known:?}");
+        let (begun, finish) = (Barrier::new(3), Barrier::new(3));
+        let first = [true, false, false, false, true, false, false, false];
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Both threads are held.
+                let waits = AtomicUsize::new(0);
+                workers.map(&first, |_| {
+                    if waits.fetch_add(1, Relaxed) < 2 {
+                        begun.wait();
+                        finish.wait();
+                    }
+                });
+            });
+            begun.wait();
+            assert!(threads().is_disjoint(&known));
+            finish.wait();
+        });
+        assert!(threads().is_subset(&known));
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_ends_nothing_else() {
+        let workers = Workers::new(2);
+        let items: Vec<usize> = (0..100).collect();
+        let panics = || workers.map(&items, |item| assert_ne!(*item, 50));
+        assert!(catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        assert_eq!(workers.map(&items, |item| *item), items);
+        assert!(workers.take().is_some());
     }
 }

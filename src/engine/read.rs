@@ -17,7 +17,6 @@ use super::{
     Engine, Guard, OpenDocuments, Source, TextRange,
     documents::{Located, content_of},
     file::FileContent,
-    parallel,
     range::RangeFinder,
 };
 use crate::{
@@ -105,7 +104,7 @@ impl Engine {
             });
             ReadFile { origin: path.map(|path| (path.absolute(), source)).ok(), made, text_bytes }
         };
-        let mut read_files = parallel::map(&files, self.threads, read);
+        let mut read_files = self.workers.map(&files, read);
         // Which spellings lead to one file is known now; what they have in common has to come from one reading.
         for (first, other) in same_files(&files, &read_files) {
             let items = mem::take(&mut files[other].items);

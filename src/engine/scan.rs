@@ -6,7 +6,6 @@ use super::{
     Engine, Guard,
     cache::{KnownHashes, KnownTracking},
     file::refuse_special,
-    parallel,
 };
 use crate::{
     CancelToken,
@@ -48,7 +47,7 @@ impl Engine {
     pub fn scan(&self, requests: &[FileData], cancel: &CancelToken) -> Vec<Result<ChangedFileData, IoError>> {
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
-        parallel::map(requests, self.threads, |request| {
+        self.workers.map(requests, |request| {
             if cancel.is_cancelled() {
                 return Err(IoError::new(roots.relative(&request.path), IoErrorKind::Cancelled));
             }

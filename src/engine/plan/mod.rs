@@ -12,7 +12,7 @@ pub(super) use targets::Targets;
 
 use super::{
     BufferEdit, Change, EditRequest, Engine, FileOutcome, FileStatus, Preview, cache::is_settled, documents::Located,
-    file::FileContent, parallel,
+    file::FileContent,
 };
 use crate::{
     CancelToken,
@@ -100,7 +100,7 @@ impl Engine {
     ) -> (Vec<PlannedFile>, Vec<usize>) {
         let copies = request.dry_run || self.has_room_for_copies(targets);
         let plan = |steps: &Vec<Step>| self.plan_group(request, &targets.targets, steps, (documents, copies));
-        let groups = parallel::map(&targets.groups, self.threads, plan);
+        let groups = self.workers.map(&targets.groups, plan);
         let mut files: Vec<(usize, usize, PlannedFile)> = Vec::new();
         let mut of_change = vec![(0, 0); request.changes.len()];
         for (group, (planned, changes)) in groups.into_iter().enumerate() {
