@@ -142,6 +142,27 @@ pub struct FileOutcome {
     pub preview: Option<Preview>,
 }
 
+impl FileOutcome {
+    pub(super) fn not_applied(path: PathBuf) -> Self {
+        Self {
+            path,
+            old_path: None,
+            real_path: None,
+            old_real_path: None,
+            status: FileStatus::NotApplied,
+            in_buffer: false,
+            old_content_hash: None,
+            new_content_hash: None,
+            new_tracking_hash: None,
+            byte_delta: 0,
+            edits: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+            preview: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileStatus {
     Applied,
