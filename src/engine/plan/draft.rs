@@ -330,7 +330,7 @@ impl Slot<'_> {
 
 impl Change {
     /// What the change expects of files.
-    fn expected(&self) -> impl Iterator<Item = &Guard> {
+    pub(super) fn expected(&self) -> impl Iterator<Item = &Guard> {
         let (one, other) = match self {
             Self::Edit(edits) => (&edits.expected, None),
             Self::Create(create) => (&create.expected, None),
@@ -362,48 +362,6 @@ fn splice(
         SpliceError::Overlapping { first, second } => IoErrorKind::OverlappingEdits { first, second },
     })?;
     Ok((splice.apply(), splice.ranges()))
-}
-
-/// Whether a change needs to know what stands at one of its places.
-pub(super) fn needs_content(step: &Step, target: usize) -> Need {
-    match step.change {
-        Change::Edit(_) => Need::Text,
-        Change::Create(create) if create.options.overwrite || create.options.ignore_if_exists => Need::Text,
-        Change::Create(_) => Need::Nothing,
-        Change::Rename { overwrite, .. } if step.to == Some(target) && step.at != target => {
-            if *overwrite {
-                Need::Hash
-            } else {
-                Need::Nothing
-            }
-        }
-        Change::Rename { .. } | Change::Delete { .. } => Need::Hash,
-    }
-}
-
-/// Whether the changes of a group can be made without the bytes of any file.
-pub(super) fn only_needs_hashes(steps: &[Step]) -> bool {
-    let [step] = steps else { return false };
-    matches!(step.change, Change::Rename { .. } | Change::Delete { .. })
-        && step.change.expected().all(|guard| guard.tracking_hash.is_none())
-}
-
-/// The targets of a group whose files are not what they were afterwards, in order; as far as can be told beforehand.
-pub(super) fn replaced_targets(steps: &[Step]) -> Vec<usize> {
-    let mut targets: Vec<usize> = match steps {
-        [Step { change: Change::Rename { .. }, to, .. }] => to.iter().copied().collect(),
-        _ => steps.iter().flat_map(|step| iter::once(step.at).chain(step.to)).collect(),
-    };
-    targets.sort_unstable();
-    targets.dedup();
-    targets
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Need {
-    Nothing,
-    Hash,
-    Text,
 }
 
 /// An error in the file at a slot.

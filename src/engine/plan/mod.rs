@@ -2,6 +2,7 @@
 
 mod buffer;
 mod draft;
+mod needs;
 mod planned;
 mod steps;
 mod targets;
@@ -20,7 +21,8 @@ use crate::{
     roots::RootedPath,
 };
 use buffer::buffer_edit;
-use draft::{Before, Draft, File, Need, in_file, needs_content, only_needs_hashes, replaced_targets};
+use draft::{Before, Draft, File, in_file};
+use needs::{Need, needs_content, only_needs_hashes, replaced_targets};
 use steps::hash_at;
 use targets::{Step, Target};
 
