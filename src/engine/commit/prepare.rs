@@ -178,7 +178,7 @@ impl Engine {
         };
         let lost = lost.map_err(failed("set the metadata"))?;
         if sync {
-            self.disk.sync_file(file).map_err(failed("sync"))?;
+            self.disk.sync_file(file).map_err(failed(SYNC))?;
         }
         let written = stat_file(file).map_err(failed("look at"))?;
         ready.written = Some(written);
@@ -289,9 +289,12 @@ impl Drop for Ready<'_> {
     }
 }
 
+const SYNC: &str = "sync";
+
+/// Whether there was no room for what was to be written. What a failed sync means is another question.
 fn is_full(error: &IoError) -> bool {
-    matches!(&error.kind, IoErrorKind::Os { source, .. }
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    matches!(&error.kind, IoErrorKind::Os { operation, source } if *operation != SYNC
+        && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 /// `None` where the system cannot do it at all.

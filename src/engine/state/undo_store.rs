@@ -157,9 +157,10 @@ impl UndoStore {
         // Of two that are equally old, the one that was written later.
         found.sort_by_key(|(head, _)| head.kept);
         while let Some((head, at)) = found.pop().filter(|(head, _)| !self.is_expired(head.kept, now)) {
-            match self.read(&head, &at) {
-                Ok(entry) => return Ok(Some((entry, at))),
-                Err(error) => tracing::warn!(%origin, %error, "an entry for an undo cannot be read"),
+            match self.read(&head, &at)? {
+                Some(Ok(entry)) => return Ok(Some((entry, at))),
+                Some(Err(error)) => tracing::warn!(%origin, %error, "an entry for an undo cannot be read"),
+                None => {}
             }
         }
         problem.map_or(Ok(None), Err)
@@ -257,12 +258,16 @@ impl UndoStore {
         Ok(heads)
     }
 
-    fn read(&self, head: &Head, at: &KeptAt) -> io::Result<UndoEntry> {
-        let mut file = self.dir.open_file(&at.file)?;
+    /// `None` if its file has been removed to make room.
+    fn read(&self, head: &Head, at: &KeptAt) -> io::Result<Option<Result<UndoEntry, DecodeError>>> {
+        let mut file = match self.dir.open_file(&at.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
         file.seek(SeekFrom::Start(at.offset + HEAD_BYTES as u64 + 1))?;
         let mut encoded = Vec::new();
         file.take(head.bytes).read_to_end(&mut encoded)?;
-        UndoEntry::decode(&encoded).map_err(io::Error::other)
+        Ok(Some(UndoEntry::decode(&encoded)))
     }
 }
 
