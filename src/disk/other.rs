@@ -101,6 +101,11 @@ impl Dir {
         false
     }
 
+    /// Not known.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
         fs::read_link(self.path.join(name))
     }

@@ -168,6 +168,12 @@ impl Dir {
         Ok(fs::accessat(&self.fd, c".", needed, AtFlags::EACCESS)?)
     }
 
+    /// Room for anybody's files on the file system; quotas do not count.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let stat = fs::fstatvfs(&self.fd)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// A descriptor that can be synced; the one held may be good for look-ups alone.
     fn syncable(&self) -> io::Result<OwnedFd> {
         Ok(fs::openat(&self.fd, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)

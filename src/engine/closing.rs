@@ -6,20 +6,24 @@
 use std::{
     fs::File,
     sync::{
-        Mutex, PoisonError,
+        OnceLock,
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
 
+use crate::disk::{Dir, stat_file};
+
 /// Files that wait to be closed; more are closed by who brings them.
 const WAITING: usize = 4;
-/// The room of larger files is needed back at once.
+/// Larger files are closed by who brings them.
 const MAX_BYTES: u64 = 1 << 20;
+/// Where less is free, the next edit may need the room of what this one replaces.
+const ENOUGH_FREE: u64 = 64 << 20;
 
 /// A thread that closes files; it is started for the first one and ends when this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Closing(Mutex<Option<Closer>>);
+pub(crate) struct Closing(OnceLock<Option<Closer>>);
 
 #[derive(Debug)]
 struct Closer {
@@ -27,30 +31,25 @@ struct Closer {
     thread: JoinHandle<()>,
 }
 
+/// Whether nobody misses the room of files of this directory that are closed a moment later.
+pub(crate) fn has_room_to_spare(dir: &Dir) -> bool {
+    dir.free_bytes().is_ok_and(|bytes| bytes >= ENOUGH_FREE)
+}
+
 impl Closing {
-    /// Closes a file of so many bytes, soon or at once.
-    pub fn close(&self, file: File, bytes: u64) {
-        if bytes > MAX_BYTES {
-            return;
-        }
-        let mut closer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if closer.is_none() {
-            *closer = Closer::start();
-        }
-        if let Some(Closer { files, .. }) = &*closer {
-            // What is not taken is closed here.
-            let _ = files.try_send(file);
+    /// Closes a file, soon or at once.
+    pub fn close(&self, file: File) {
+        if stat_file(&file).is_ok_and(|stat| stat.size <= MAX_BYTES) {
+            if let Some(closer) = self.0.get_or_init(Closer::start) {
+                // What is not taken is closed here.
+                let _ = closer.files.try_send(file);
+            }
         }
     }
 
-    /// Waits until all files are closed; whether there may have been any.
-    pub fn finish(&self) -> bool {
-        let closer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Closer { files, thread }) = closer else { return false };
-        drop(files);
-        // There is nothing in it that could panic.
-        let _ = thread.join();
-        true
+    #[cfg(test)]
+    pub fn has_begun(&self) -> bool {
+        self.0.get().is_some()
     }
 }
 
@@ -64,7 +63,11 @@ impl Closer {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.finish();
+        if let Some(Closer { files, thread }) = self.0.take().flatten() {
+            drop(files);
+            // There is nothing in it that could panic.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_are_closed_when_it_has_finished() {
+    fn all_files_are_closed_in_the_end() {
         let (directory, closing) = (tempfile::tempdir().unwrap(), Closing::default());
         let directory = directory.path().canonicalize().unwrap();
         let open = || {
@@ -82,11 +85,12 @@ mod tests {
         };
         let files: Vec<_> = (0..10).map(|name| File::create(directory.join(name.to_string())).unwrap()).collect();
         assert_eq!(open(), 10);
-        for (file, bytes) in files.into_iter().zip([0, MAX_BYTES, MAX_BYTES + 1].into_iter().cycle()) {
-            closing.close(file, bytes);
+        for (number, file) in files.into_iter().enumerate() {
+            file.set_len([MAX_BYTES + 1, MAX_BYTES, 0][number % 3]).unwrap();
+            closing.close(file);
+            assert_eq!(closing.has_begun(), number > 0, "the first is too large");
         }
-        assert!(closing.finish());
+        drop(closing);
         assert_eq!(open(), 0);
-        assert!(!closing.finish(), "nothing has come since");
     }
 }

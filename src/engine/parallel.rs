@@ -50,7 +50,8 @@ impl Workers {
 
     /// The threads, unless somebody has them or they cannot be started.
     fn take(&self) -> Option<(&ThreadPool, Taken<'_>)> {
-        if self.is_taken.swap(true, Acquire) {
+        // A thread of another pool would not wait, but do other work of its own meanwhile, which may need locks it holds.
+        if rayon::current_thread_index().is_some() || self.is_taken.swap(true, Acquire) {
             return None;
         }
         let taken = Taken(&self.is_taken);
@@ -78,7 +79,7 @@ pub(crate) fn map_waiting<T: Sync, R: Send>(items: &[T], threads: usize, work: i
     map_on(items, threads, work, |run| run_on_new_threads(threads, run))
 }
 
-/// `have_run` calls what it is given on so many threads, and returns when all of them have.
+/// `have_run` calls what it is given on at most so many threads, and returns when all of them are through.
 fn map_on<T: Sync, R: Send>(
     items: &[T],
     threads: usize,
@@ -90,7 +91,9 @@ fn map_on<T: Sync, R: Send>(
     }
     let next = AtomicUsize::new(0);
     let all_done = Mutex::new(Vec::with_capacity(items.len()));
+    let span = tracing::Span::current();
     have_run(&|| {
+        let _entered = span.enter();
         let mut done = Vec::with_capacity(items.len() / threads + 1);
         loop {
             let index = next.fetch_add(1, Relaxed);
@@ -171,7 +174,7 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, panic::catch_unwind, sync::Barrier};
+    use std::{collections::HashSet, panic::catch_unwind, sync::Barrier, thread::ThreadId};
 
     use super::*;
 
@@ -186,31 +189,67 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_threads_stay_the_same_and_who_finds_them_at_work_does_not_wait_for_them() {
-        let workers = Workers::new(2);
-        let items = [(); 8];
-        let threads = || -> HashSet<_> { workers.map(&items, |()| thread::current().id()).into_iter().collect() };
-        let known: HashSet<_> = (0..10).flat_map(|_| threads()).collect();
-        assert!(known.len() <= 2 && !known.contains(&thread::current().id()), "{known:?}");
+    /// Maps so that both threads are needed for the first two items.
+    fn both_threads(workers: &Workers, meanwhile: impl FnOnce()) -> HashSet<ThreadId> {
         let (begun, finish) = (Barrier::new(3), Barrier::new(3));
-        let first = [true, false, false, false, true, false, false, false];
+        let items: Vec<usize> = (0..8).collect();
         thread::scope(|scope| {
-            scope.spawn(|| {
-                // Both threads are held.
-                let waits = AtomicUsize::new(0);
-                workers.map(&first, |_| {
-                    if waits.fetch_add(1, Relaxed) < 2 {
+            let mapped = scope.spawn(|| {
+                workers.map(&items, |item| {
+                    if *item < 2 {
                         begun.wait();
                         finish.wait();
                     }
-                });
+                    thread::current().id()
+                })
             });
             begun.wait();
-            assert!(threads().is_disjoint(&known));
+            meanwhile();
             finish.wait();
+            mapped.join().unwrap().into_iter().collect()
+        })
+    }
+
+    #[test]
+    fn the_threads_stay_the_same_and_who_finds_them_at_work_does_not_wait_for_them() {
+        let workers = Workers::new(2);
+        let threads = || -> HashSet<_> { workers.map(&[(); 8], |()| thread::current().id()).into_iter().collect() };
+        let mut while_at_work = HashSet::new();
+        let known = both_threads(&workers, || while_at_work = threads());
+        assert_eq!(known.len(), 2);
+        assert!(while_at_work.is_disjoint(&known));
+        assert!((0..10).all(|_| threads().is_subset(&known)));
+        assert_eq!(both_threads(&workers, || ()), known);
+    }
+
+    #[test]
+    fn a_thread_of_another_pool_does_nothing_else_while_it_waits() {
+        let workers = Workers::new(2);
+        let is_waiting = AtomicBool::new(false);
+        let pool = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        pool.scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|_| {
+                    assert!(!is_waiting.swap(true, Acquire), "one began while the other waited");
+                    workers.map(&[(); 8], |()| thread::sleep(std::time::Duration::from_millis(1)));
+                    is_waiting.store(false, Release);
+                });
+            }
         });
-        assert!(threads().is_subset(&known));
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn the_span_of_the_caller_is_that_of_all_items() {
+        tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            let span = tracing::info_span!("request");
+            let of_items = span.in_scope(|| {
+                let dispatch = tracing::dispatcher::get_default(Clone::clone);
+                Workers::new(2)
+                    .map(&[(); 8], |()| tracing::dispatcher::with_default(&dispatch, || tracing::Span::current().id()))
+            });
+            assert!(of_items.iter().all(|id| *id == span.id() && id.is_some()), "{of_items:?}");
+        });
     }
 
     #[test]

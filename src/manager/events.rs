@@ -43,6 +43,7 @@ impl EventSender {
         Self { channels: Arc::new(Mutex::new(Some(channels))), missed: Missed::default() }
     }
 
+    #[cfg(any(feature = "watcher", test))]
     pub fn send(&self, batch: FileEventBatch) {
         self.send_made(|_| batch);
     }
@@ -67,6 +68,7 @@ impl EventSender {
     }
 
     /// One at a time, so that batches come in the order in which they were made.
+    #[cfg(any(feature = "watcher", test))]
     fn send_made(&self, make: impl FnOnce(&FileEventBatch) -> FileEventBatch) {
         let channels = self.lock();
         let mut missed = self.missed.lock();

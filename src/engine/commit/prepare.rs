@@ -13,6 +13,7 @@ use crate::{
     disk::{Dir, Disk, FileStat, NewFileAccess, stat_file, write_all},
     engine::{
         Engine,
+        closing::has_room_to_spare,
         file::hash_open_file,
         plan::{Action, Like, Original, PlannedStep},
         state::StateDir,
@@ -36,8 +37,8 @@ pub(super) struct Ready<'e> {
     pub written: Option<FileStat>,
     /// What is removed in the end, however it comes.
     pub surplus: Option<(Arc<Dir>, OsString)>,
-    /// Bytes of the file that it is in the end, if that may still be [open](crate::engine::closing) then.
-    closed_later: Option<u64>,
+    /// Whether that may still be [open](crate::engine::closing) when it is removed.
+    closed_later: bool,
     /// The directories whose entries change.
     dirs: Vec<Arc<Dir>>,
     pub warnings: Vec<Warning>,
@@ -65,7 +66,7 @@ impl Engine {
             name: self.temp_names.next(step.original.as_ref().map(|original| &original.stat)),
             written: None,
             surplus: None,
-            closed_later: None,
+            closed_later: false,
             dirs,
             warnings: Vec::new(),
         };
@@ -85,17 +86,7 @@ impl Engine {
             Action::Write { in_place: true, .. } => ready.warnings.push(Warning::WrittenInPlace),
             Action::Write { new, like, .. } => {
                 self.note_temporaries(&step.path, &ready.dir, sync)?;
-                let written = self.write_beside(step, new, like, sync, &mut ready);
-                match written {
-                    // There may be room in a moment.
-                    Err(error) if is_full(&error) && self.closing.finish() => {
-                        if let Some((dir, name)) = ready.surplus.take() {
-                            self.remove_temporary(&dir, &name);
-                        }
-                        self.write_beside(step, new, like, sync, &mut ready)?;
-                    }
-                    written => written?,
-                }
+                self.write_beside(step, new, like, sync, &mut ready)?;
             }
             Action::Delete => self.note_temporaries(&step.path, &ready.dir, sync)?,
             Action::MoveFrom { from, .. } if step.original.is_some() => {
@@ -133,9 +124,9 @@ impl Engine {
             let named = self.disk.name(&file, &ready.dir, &ready.name);
             if supported(named).map_err(failed("name the temporary file"))?.is_some() {
                 ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
-                // A file system that knows no files without names, such as NFS, gives one that is removed while it is open
-                // another name.
-                ready.closed_later = step.original.as_ref().map(|original| original.stat.size);
+                // Only here: a file system that knows no files without names, such as NFS, gives a file that is removed
+                // while it is open another name.
+                ready.closed_later = step.original.is_some() && has_room_to_spare(&ready.dir);
                 return Ok(());
             }
         }
@@ -178,7 +169,7 @@ impl Engine {
         };
         let lost = lost.map_err(failed("set the metadata"))?;
         if sync {
-            self.disk.sync_file(file).map_err(failed(SYNC))?;
+            self.disk.sync_file(file).map_err(failed("sync"))?;
         }
         let written = stat_file(file).map_err(failed("look at"))?;
         ready.written = Some(written);
@@ -280,21 +271,13 @@ impl Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some((dir, name)) = self.surplus.take() {
-            let open = self.closed_later.and_then(|bytes| Some((dir.open_file(&name).ok()?, bytes)));
+            let open = self.closed_later.then(|| dir.open_file(&name).ok()).flatten();
             self.engine.remove_temporary(&dir, &name);
-            if let Some((file, bytes)) = open {
-                self.engine.closing.close(file, bytes);
+            if let Some(file) = open {
+                self.engine.closing.close(file);
             }
         }
     }
-}
-
-const SYNC: &str = "sync";
-
-/// Whether there was no room for what was to be written. What a failed sync means is another question.
-fn is_full(error: &IoError) -> bool {
-    matches!(&error.kind, IoErrorKind::Os { operation, source } if *operation != SYNC
-        && matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }
 
 /// `None` where the system cannot do it at all.

@@ -175,7 +175,6 @@ impl Engine {
         if entry.steps.len() == before {
             return;
         }
-        state.undo().forget(&at);
         if !entry.steps.is_empty() {
             if let Err(error) = state.undo().keep(&entry, SystemTime::now()) {
                 for file in files.iter_mut().filter(|file| is_applied(file)) {
@@ -183,6 +182,7 @@ impl Engine {
                 }
             }
         }
+        state.undo().forget(&at);
     }
 }
 

@@ -5,7 +5,6 @@
 //! time is left, and another one begun; to make room the oldest files go that nobody writes to.
 
 use std::{
-    cmp::Reverse,
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
@@ -55,9 +54,9 @@ pub(crate) struct UndoStore {
 struct Log {
     /// The file that it appends to.
     file: Option<OwnFile>,
-    /// Bytes of all files, as far as this process knows.
+    /// Bytes of all files but those that other processes append to, as far as this one knows.
     total: u64,
-    /// When the last entry was kept; the next one is never older, whatever the clock says.
+    /// When the last entry was kept; the next one is newer, whatever the clock says.
     last: SystemTime,
 }
 
@@ -77,8 +76,8 @@ pub(crate) struct KeptAt {
 }
 
 const SUFFIX: &str = ".undo";
-/// All room and time, in parts of which a file takes at most one; a larger entry has a file to itself.
-const PARTS: u32 = 64;
+/// A file takes at most this fraction of the room and the time; a larger entry has a file to itself.
+const FRACTION: u32 = 64;
 
 impl UndoStore {
     pub fn new(disk: Arc<dyn Disk>, dir: Arc<Dir>, limits: UndoLimits) -> Self {
@@ -104,9 +103,9 @@ impl UndoStore {
         let bytes = (HEAD_BYTES + 1 + encoded.len()) as u64;
         self.check_size(bytes)?;
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.last = log.last.max(now);
+        log.last = now.max(log.last + Duration::from_nanos(1));
         let is_full = log.total + bytes > self.limits.keep_bytes;
-        if is_full || log.file.as_ref().is_none_or(|own| !self.has_room(own, bytes, now)) {
+        if is_full || log.file.as_ref().is_none_or(|own| !self.may_take(own, bytes, now)) {
             log.file = None;
             log.total = self.make_room(bytes, now)?;
         }
@@ -129,32 +128,23 @@ impl UndoStore {
         log.total += bytes;
         // What is not appended to has to be let go of, so that another process may remove it. Where there are no locks, it
         // may be removed at any time.
-        log.file = Some(own).filter(|own| cfg!(unix) && self.has_room(own, 1, now));
+        log.file = Some(own).filter(|own| cfg!(unix) && own.bytes < self.max_file_bytes());
         Ok(at)
     }
 
     /// The newest entry of an origin, unless there is none, or it is too old. What is damaged is passed over.
     pub fn find(&self, origin: Uuid, now: SystemTime) -> io::Result<Option<(UndoEntry, KeptAt)>> {
-        let mut files = self.files()?;
-        files.sort_by_key(|(stat, _)| Reverse(stat.modified));
-        let mut found: Vec<(Head, KeptAt)> = Vec::new();
-        let mut newest = SystemTime::UNIX_EPOCH;
-        let mut problem = None;
-        for (stat, name) in files {
-            if stat.modified.checked_add(CLOCK_ERROR).is_some_and(|latest| latest < newest) {
-                // No entry in it, or in the files that follow, is newer.
-                break;
-            }
-            match self.heads(&name, origin) {
-                Ok(heads) => found.extend(heads),
-                Err(error) => {
-                    tracing::warn!(file = ?name, %error, "what is kept for undos cannot be read");
+        let (mut found, mut problem) = (Vec::new(), None);
+        for (_, file) in self.files()? {
+            match self.heads(&file, origin, &mut found) {
+                // Of another user, once.
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(?file, %error, "what is kept for undos cannot be read");
                     problem = Some(error);
                 }
+                _ => {}
             }
-            newest = found.iter().map(|(head, _)| head.kept).max().unwrap_or(newest);
         }
-        // Of two that are equally old, the one that was written later.
         found.sort_by_key(|(head, _)| head.kept);
         while let Some((head, at)) = found.pop().filter(|(head, _)| !self.is_expired(head.kept, now)) {
             match self.read(&head, &at)? {
@@ -184,13 +174,17 @@ impl UndoStore {
         }
     }
 
-    /// Whether the file is there and may take so many bytes more.
-    fn has_room(&self, own: &OwnFile, more: u64, now: SystemTime) -> bool {
-        let has_bytes = own.bytes + more <= self.limits.keep_bytes / u64::from(PARTS) || own.bytes == 0;
+    /// Whether the file is as it was left and may take so many bytes more.
+    fn may_take(&self, own: &OwnFile, more: u64, now: SystemTime) -> bool {
         let age = now.duration_since(own.begun).unwrap_or_default();
-        // Somebody may have emptied the directory.
-        let is_there = || self.dir.stat(&own.name).is_ok_and(|stat| stat.inode == own.inode);
-        has_bytes && age <= self.limits.max_age() / PARTS && is_there()
+        (own.bytes == 0 || own.bytes + more <= self.max_file_bytes())
+            && age <= self.limits.max_age() / FRACTION
+            // Somebody may have emptied the directory, or the file.
+            && self.dir.stat(&own.name).is_ok_and(|stat| (stat.inode, stat.size) == (own.inode, own.bytes))
+    }
+
+    fn max_file_bytes(&self) -> u64 {
+        self.limits.keep_bytes / u64::from(FRACTION)
     }
 
     fn begin_file(&self, now: SystemTime) -> io::Result<OwnFile> {
@@ -202,32 +196,46 @@ impl UndoStore {
 
     /// Removes the files that are too old, and the oldest of the others where there is no room for so many bytes more; an
     /// eighth of the room is free then, so that not each entry from then on has to look. Returns how many bytes are left.
+    ///
+    /// What others append to or does not belong to the user is not counted: nothing would make room for it but to remove
+    /// what this process has kept a moment ago.
     fn make_room(&self, more: u64, now: SystemTime) -> io::Result<u64> {
         let mut files = self.files()?;
+        files.retain(|(stat, name)| self.is_expired(stat.modified, now) || self.is_free(name));
         files.sort_by_key(|(stat, _)| stat.modified);
         let mut bytes: u64 = files.iter().map(|(stat, _)| stat.size).sum();
         let limit = self.limits.keep_bytes;
         let goal = if bytes + more > limit { (limit - limit / 8).saturating_sub(more) } else { limit };
         for (stat, name) in files {
-            if bytes <= goal && !self.is_expired(stat.modified, now) {
-                continue;
-            }
-            match self.remove(&name) {
-                Ok(true) => bytes -= stat.size,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(file = ?name, %error, "what was kept for undos cannot be removed"),
+            if bytes > goal || self.is_expired(stat.modified, now) {
+                match self.remove(&name) {
+                    Ok(()) => {}
+                    Err(error) => tracing::warn!(file = ?name, %error, "what was kept for undos cannot be removed"),
+                }
+                bytes -= stat.size;
             }
         }
         Ok(bytes)
     }
 
-    /// Removes a file that nobody writes to; whether it is gone.
-    fn remove(&self, name: &OsStr) -> io::Result<bool> {
-        let Some(_held) = take_over(&self.dir, name)? else { return Ok(false) };
+    /// Whether nobody appends to the file, and the user may remove it.
+    fn is_free(&self, name: &OsStr) -> bool {
+        take_over(&self.dir, name).is_ok_and(|held| held.is_some())
+    }
+
+    /// Removes a file unless somebody appends to it.
+    fn remove(&self, name: &OsStr) -> io::Result<()> {
+        let _held = match take_over(&self.dir, name) {
+            Ok(None) => return Ok(()),
+            Ok(held) => held,
+            // Of another user, once.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            Err(error) => return Err(error),
+        };
         match self.disk.remove(&self.dir, name) {
             // Another process was faster.
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(true),
+            _ => Ok(()),
         }
     }
 
@@ -242,20 +250,19 @@ impl UndoStore {
         Ok(files.filter(|(stat, _)| stat.kind == FileKind::File).collect())
     }
 
-    /// The heads of the entries of an origin that are not forgotten.
-    fn heads(&self, file: &OsStr, origin: Uuid) -> io::Result<Vec<(Head, KeptAt)>> {
+    /// Adds the heads of the entries of an origin that are not forgotten; those before an error too.
+    fn heads(&self, file: &OsStr, origin: Uuid, found: &mut Vec<(Head, KeptAt)>) -> io::Result<()> {
         let open = match self.dir.open_file(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             open => open?,
         };
         let mut entries = Entries { left: stat_file(&open)?.size, from: BufReader::new(open), offset: 0 };
-        let mut heads = Vec::new();
         while let Some((head, state, offset)) = entries.next()? {
             if head.origin == origin && state == KEPT {
-                heads.push((head, KeptAt { file: file.to_owned(), offset }));
+                found.push((head, KeptAt { file: file.to_owned(), offset }));
             }
         }
-        Ok(heads)
+        Ok(())
     }
 
     /// `None` if its file has been removed to make room.
@@ -281,8 +288,6 @@ pub(super) struct Head {
 }
 
 const HEAD_BYTES: usize = 86;
-/// Times of files are taken from a coarser clock than those in heads.
-const CLOCK_ERROR: Duration = Duration::from_secs(1);
 /// The state of an entry, the only byte that is ever changed.
 const KEPT: u8 = 1;
 const FORGOTTEN: u8 = 0;
@@ -315,7 +320,11 @@ impl<R: Read + Seek> Entries<R> {
     pub fn next(&mut self) -> io::Result<Option<(Head, u8, u64)>> {
         let mut bytes = [0; HEAD_BYTES + 1];
         let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Ok(None) };
-        self.from.read_exact(&mut bytes)?;
+        match self.from.read_exact(&mut bytes) {
+            // Its owner has cut off meanwhile what was torn.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
         let [head @ .., state] = bytes;
         let head = match Head::decode(&head) {
             Ok(head) => head,

@@ -124,6 +124,17 @@ fn what_a_living_process_writes_to_is_not_removed() {
 }
 
 #[test]
+fn what_others_append_to_takes_no_room_of_ones_own() {
+    let scene = Scene::new();
+    let large = UndoLimits { keep_bytes: 1 << 30, ..LIMITS };
+    let (another, store) = (scene.store_with(Arc::new(OsDisk), large), scene.store());
+    (0..100).for_each(|origin| drop(keep(&another, origin, 1000)));
+    assert!(scene.bytes() > LIMITS.keep_bytes);
+    (100..110).for_each(|origin| drop(keep(&store, origin, 1000)));
+    assert!((0..110).all(|origin| find(&store, origin).is_some()));
+}
+
+#[test]
 fn an_entry_that_takes_all_room_is_kept_and_a_larger_one_refused() {
     let scene = Scene::new();
     let store = scene.store();
@@ -214,13 +225,16 @@ fn when_the_clock_is_set_back_the_entry_that_was_kept_later_is_the_newer_one() {
 #[test]
 fn a_damaged_entry_does_not_hide_an_older_one_of_its_origin() {
     let scene = Scene::new();
-    let store = scene.store();
-    keep(&store, 7, 1);
-    let at = keep(&store, 7, 2);
-    let mut bytes = fs::read(scene.only_file()).unwrap();
-    bytes[at.offset as usize + HEAD_BYTES + 10] ^= 0xff;
-    fs::write(scene.only_file(), bytes).unwrap();
-    assert_eq!(find(&store, 7), Some(entry(7, 1)));
+    let (store, another) = (scene.store(), scene.store());
+    for (older, newer) in [(&store, &store), (&store, &another)] {
+        keep(older, 7, 1);
+        let at = keep(newer, 7, 2);
+        let file = scene.0.path().join(&at.file);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[at.offset as usize + HEAD_BYTES + 10] ^= 0xff;
+        fs::write(&file, bytes).unwrap();
+        assert_eq!(find(&store, 7), Some(entry(7, 1)));
+    }
 }
 
 #[test]
@@ -234,9 +248,12 @@ fn who_empties_the_directory_ends_no_undo_that_comes_after() {
     assert_eq!((find(&store, 1), find(&store, 2)), (None, Some(entry(2, 10))));
     let file = scene.only_file();
     fs::remove_file(&file).unwrap();
-    fs::write(file, "of somebody else").unwrap();
+    fs::write(&file, "of somebody else").unwrap();
     keep(&store, 3, 10);
     assert_eq!(find(&store, 3), Some(entry(3, 10)));
+    scene.files().iter().for_each(|file| fs::write(file, "").unwrap());
+    keep(&store, 4, 10);
+    assert_eq!(find(&store, 4), Some(entry(4, 10)));
 }
 
 #[test]
