@@ -11,7 +11,7 @@ use std::{
 
 use ploke_io::{
     CancelToken,
-    engine::EmbeddingData,
+    engine::{Change, EditRequest, EmbeddingData, Guard, TextChange, TextRange, WriteSnippetData},
     manager::IoManagerBuilder,
     watch::{Backend, WatchConfig, WatchState, Watcher},
 };
@@ -35,10 +35,24 @@ fn a_watcher_is_idle_when_nothing_happens_and_leaves_nothing_behind() {
         assert_eq!(count("/proc/self/fd"), descriptors, "{backend:?}");
     }
 
-    for _ in 0..50 {
-        let manager = IoManagerBuilder::new().with_roots([dir.path()]).enable_watcher().build().unwrap();
-        let read = EmbeddingData { path: dir.path().join("a/b/file"), ..EmbeddingData::default() };
-        manager.snippets(&[read], &CancelToken::new()).unwrap().remove(0).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..50).map(|number| dir.path().join(format!("a/file {number}"))).collect();
+    files.iter().for_each(|file| fs::write(file, "text").unwrap());
+    for file in &files {
+        let builder = IoManagerBuilder::new().with_roots([dir.path()]).with_state_dir(state.path());
+        let manager = builder.enable_watcher().build().unwrap();
+        // So many that threads are started for them.
+        let reads: Vec<_> =
+            files.iter().map(|path| EmbeddingData { path: path.clone(), ..EmbeddingData::default() }).collect();
+        assert!(manager.snippets(&reads, &CancelToken::new()).unwrap().iter().all(Result::is_ok));
+        let edit = TextChange {
+            range: Some(TextRange::Bytes { start: 0, end: 4 }),
+            new_text: "new".into(),
+            expected_text: Some("text".into()),
+        };
+        let change = WriteSnippetData { path: file.clone(), expected: Guard::default(), edits: vec![edit] };
+        let request = EditRequest { changes: vec![Change::Edit(change)], ..EditRequest::default() };
+        assert!(manager.apply(&request, &CancelToken::new()).unwrap().applied);
         drop((manager.subscribe_file_events(), manager));
     }
     wait_for_threads_to_end(threads);

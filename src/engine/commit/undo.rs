@@ -43,31 +43,40 @@ impl Engine {
         cancel: &CancelToken,
     ) -> Result<Option<EditOutcome>, IoError> {
         let Some(state) = &self.state else { return Ok(None) };
-        let found = state.undo().find(origin, SystemTime::now());
-        let found = found
-            .map_err(|error| IoError::new("", IoErrorKind::from_state("read what is kept for the undo", error)))?;
-        let Some((entry, kept_at)) = found else { return Ok(None) };
-        let places = Places::of(&entry);
-        let resolve = |resolver: &Resolver| {
-            let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
-            let found = paths.iter().flatten();
-            let mut locked: Vec<_> =
-                found.flat_map(|path| path.place().ok().into_iter().chain(path.shared_file())).collect();
-            locked.sort_unstable();
-            locked.dedup();
-            (locked, paths)
+        let find = || {
+            let found = state.undo().find(origin, SystemTime::now());
+            found.map_err(|error| IoError::new("", IoErrorKind::from_state("read what is kept for the undo", error)))
         };
-        let (paths, locks) = self.lock_targets(false, resolve);
-        let documents = &self.locate(editor.documents());
-        let files = self.plan_undo(&places, &paths, documents);
-        let (atomicity, dry_run) = (Atomicity::Transaction, false);
-        let mode = Mode { origin: new_origin, atomicity, durability, dry_run, editor, documents };
-        let outcome = self.carry_out(files, &locks, &mode, cancel);
-        if outcome.applied {
-            // What it left is no more; taking back the undo is the way there again.
-            state.undo().forget(&kept_at);
+        let mut found = find()?;
+        while let Some((entry, kept_at)) = found {
+            let places = Places::of(&entry);
+            let resolve = |resolver: &Resolver| {
+                let paths: Vec<_> = places.0.iter().map(|place| resolver.resolve(&place.at.absolute())).collect();
+                let found = paths.iter().flatten();
+                let mut locked: Vec<_> =
+                    found.flat_map(|path| path.place().ok().into_iter().chain(path.shared_file())).collect();
+                locked.sort_unstable();
+                locked.dedup();
+                (locked, paths)
+            };
+            let (paths, locks) = self.lock_targets(false, resolve);
+            found = find()?;
+            if found.as_ref().is_none_or(|(_, now_at)| *now_at != kept_at) {
+                // Somebody has taken it back, or kept another one, while the locks were waited for.
+                continue;
+            }
+            let documents = &self.locate(editor.documents());
+            let files = self.plan_undo(&places, &paths, documents);
+            let (atomicity, dry_run) = (Atomicity::Transaction, false);
+            let mode = Mode { origin: new_origin, atomicity, durability, dry_run, editor, documents };
+            let outcome = self.carry_out(files, &locks, &mode, cancel);
+            if outcome.applied {
+                // What it left is no more; taking back the undo is the way there again.
+                state.undo().forget(&kept_at);
+            }
+            return Ok(Some(outcome));
         }
-        Ok(Some(outcome))
+        Ok(None)
     }
 
     /// Plans to bring all places back; those whose files are not what was left there fail.

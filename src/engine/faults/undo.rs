@@ -104,3 +104,32 @@ fn an_edit_that_is_too_large_for_an_undo_says_so() {
         assert!(problem.contains("undo.keepBytes is 10"), "{problem}");
     }
 }
+
+#[test]
+fn undos_of_one_origin_at_the_same_time_are_done_one_after_the_other() {
+    let scene = Scene::new(FileSystem::Able);
+    let (engine, _) = scene.engine(None);
+    for _ in 0..12 {
+        let end = scene.content("0").unwrap().len() as u64;
+        let at_the_end = TextChange {
+            range: Some(TextRange::Bytes { start: end, end }),
+            new_text: " more".into(),
+            expected_text: None,
+        };
+        let change = WriteSnippetData { path: scene.path("0"), expected: Guard::default(), edits: vec![at_the_end] };
+        let changes = vec![Change::Edit(change)];
+        let request = EditRequest { changes, origin: ORIGIN, unguarded: true, ..EditRequest::default() };
+        assert!(engine.apply(&request, &NoEditor, &CancelToken::new()).applied);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    let outcome = scene.undo(&engine);
+                    assert!(outcome.applied, "{outcome:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(scene.content("0"), Some(old("0")));
+}

@@ -69,7 +69,7 @@ struct OwnFile {
 }
 
 /// Where an entry is. No two files ever have the same name.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct KeptAt {
     file: OsString,
     offset: u64,
