@@ -41,7 +41,8 @@ use crate::{
     hash::{ContentHash, TrackingHash},
 };
 
-/// A way to reach the manager; clones share it. Dropping the last one ends its threads and frees its descriptors.
+/// A way to reach the manager; clones share it. Dropping the last one ends its threads, some a moment later, and frees its
+/// descriptors.
 #[derive(Clone)]
 pub struct IoManagerHandle {
     inner: Arc<Inner>,
