@@ -27,19 +27,19 @@ pub fn lines(corpus: &Corpus) -> Result<Vec<Line>> {
     ])
 }
 
-/// Bytes that all scans have added, and the second half of them.
+/// Bytes that all scans have added, and by how much the most after any of the second half is above the most after any of
+/// the first: from one scan to the next it goes up and down by some megabytes.
 fn growth(corpus: &Corpus, params: impl Fn(u128) -> Value) -> Result<(i64, i64)> {
     let mut sidecar = watching_sidecar(&corpus.root)?;
     let before = resident(&sidecar)?;
-    let mut half = before;
+    let mut after = Vec::new();
     for scan in 1..=SCANS {
         sidecar.request("ploke/scan", &params(scan))?;
-        if scan == SCANS / 2 {
-            half = resident(&sidecar)?;
-        }
+        after.push(resident(&sidecar)?);
     }
-    let after = resident(&sidecar)?;
-    Ok((after - before, after - half))
+    let (first, second) = after.split_at(after.len() / 2);
+    let most = |of: &[i64]| of.iter().copied().max().unwrap_or(before);
+    Ok((most(&after) - before, most(second) - most(first)))
 }
 
 fn params(corpus: &Corpus, options: &Value) -> Value {
