@@ -381,11 +381,10 @@ fn mode_of(access: NewFileAccess) -> Mode {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_file_gets_its_name_by_itself_and_by_its_path() {
         let directory = tempfile::tempdir().unwrap();
