@@ -70,7 +70,7 @@ run_tests() {
 }
 
 run_case() {
-    local home
+    local home status=0
     home=$(mktemp -d)
     # shellcheck disable=SC2064
     trap "rm -rf '$home'" EXIT
@@ -83,9 +83,10 @@ run_case() {
         --cmd "let g:ploke = {'cmd': ['$program']}" \
         --cmd "set rtp^=$here" \
         --cmd "lua package.path = '$here/tests/?.lua;' .. package.path" \
-        -c "luafile tests/cases/$2.lua" -c "cquit 1" </dev/null
+        -c "luafile tests/cases/$2.lua" -c "cquit 1" </dev/null || status=$?
     rm -rf "$home"
     trap - EXIT
+    return "$status"
 }
 
 main "$@"
