@@ -43,6 +43,7 @@ fn out_of_watches_the_user_is_told_and_nothing_is_missed() {
     let message = client.next_notification("window/showMessage");
     let text = message["message"].as_str().unwrap();
     assert!(text.contains("4 of 7 directories are polled") && text.contains("max_user_watches"), "{text}");
+    client.request("ploke/sync", json!({}));
     let status = client.request("ploke/status", json!({}))["watch"].take();
     assert_eq!((&status["state"], &status["watches"]), (&json!("watching"), &json!(3)), "{status}");
     assert!(text.ends_with(status["reason"].as_str().unwrap()), "{status}");
