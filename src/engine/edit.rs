@@ -143,7 +143,7 @@ pub struct FileOutcome {
 }
 
 impl FileOutcome {
-    pub(super) fn not_applied(path: PathBuf) -> Self {
+    pub(crate) fn not_applied(path: PathBuf) -> Self {
         Self {
             path,
             old_path: None,

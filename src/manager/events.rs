@@ -263,20 +263,13 @@ mod tests {
         let hash = Some(ContentHash::of(b""));
         let old = Some(PathBuf::from("/r/old"));
         let outcome = |old_path: &Option<PathBuf>, old_content_hash, new_content_hash| FileOutcome {
-            path: "/r/link".into(),
             old_path: old_path.clone(),
             old_real_path: old_path.as_ref().map(|_| "/r/old real".into()),
             real_path: Some("/r/real".into()),
             status: FileStatus::Applied,
-            in_buffer: false,
             old_content_hash,
             new_content_hash,
-            new_tracking_hash: None,
-            byte_delta: 0,
-            edits: Vec::new(),
-            warnings: Vec::new(),
-            error: None,
-            preview: None,
+            ..FileOutcome::not_applied("/r/link".into())
         };
         for (old_path, old_hash, new_hash, kind) in [
             (&None, None, hash, FileEventKind::Created),

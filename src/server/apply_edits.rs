@@ -134,22 +134,7 @@ mod tests {
     const ORIGIN: Uuid = Uuid::from_u128(1);
 
     fn file(path: &str, status: engine::FileStatus) -> FileOutcome {
-        FileOutcome {
-            path: path.into(),
-            old_path: None,
-            old_real_path: None,
-            real_path: None,
-            status,
-            in_buffer: false,
-            old_content_hash: None,
-            new_content_hash: None,
-            new_tracking_hash: None,
-            byte_delta: 0,
-            edits: Vec::new(),
-            warnings: Vec::new(),
-            error: None,
-            preview: None,
-        }
+        FileOutcome { status, ..FileOutcome::not_applied(path.into()) }
     }
 
     fn outcome(files: Vec<FileOutcome>) -> EditOutcome {
