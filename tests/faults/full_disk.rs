@@ -57,6 +57,11 @@ fn the_room_of_what_an_edit_replaces_is_there_for_the_next_one() {
         let result = apply(&mut session, &[edit(&scene, "large", &text(round), &text(round + 1))]);
         assert_eq!(result["applied"], true, "{round}: two contents have room beside each other, not three: {result}");
     }
+    // Whether a content is freed in time would be luck if another thread freed it.
+    let threads = fs::read_dir(format!("/proc/{}/task", session.process_id)).unwrap();
+    let names: Vec<_> =
+        threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")).unwrap()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("ploke-io-close")), "{names:?}");
     session.end();
 }
 
