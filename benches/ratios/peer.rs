@@ -8,6 +8,7 @@ use std::{
 };
 
 use ploke_io::protocol::FileUri;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -52,13 +53,23 @@ impl Peer {
     /// Sends a request and returns its result.
     pub fn request(&mut self, method: &str, params: &Value) -> Result<Value> {
         self.send(&frame(&request(1, method, params)))?;
+        let mut answer: Value = serde_json::from_slice(self.receive_answer(1)?)?;
+        match answer.get_mut("result") {
+            Some(result) => Ok(result.take()),
+            None => Err(format!("{method}: {answer}").into()),
+        }
+    }
+
+    /// Waits for the answer to a request and returns its body; what comes before it is dropped.
+    pub fn receive_answer(&mut self, id: i64) -> Result<&[u8]> {
+        #[derive(Deserialize)]
+        struct Message {
+            id: Option<i64>,
+        }
         loop {
-            let mut answer: Value = serde_json::from_slice(body(self.receive()?))?;
-            if answer["id"] == 1 {
-                return match answer.get_mut("result") {
-                    Some(result) => Ok(result.take()),
-                    None => Err(format!("{method}: {answer}").into()),
-                };
+            let message: Message = serde_json::from_slice(body(self.receive()?))?;
+            if message.id == Some(id) {
+                return Ok(body(&self.message));
             }
         }
     }

@@ -224,12 +224,16 @@ fn params(file: &Target, durability: &str) -> serde_json::Value {
     json!({ "durability": durability, "documentChanges": [change] })
 }
 
+/// The time from the request to its answer; writing the one and reading the other is the work of the client.
 fn edit_over_stdio(sidecar: &mut Peer, file: &mut Target, durability: &str) -> Result<Duration> {
-    let params = params(file, durability);
-    let (time, result) = time(|| sidecar.request("ploke/applyEdits", &params));
-    let result = result?;
-    if result["applied"] != true {
-        return Err(result.to_string().into());
+    let message = frame(&request(1, "ploke/applyEdits", &params(file, durability)));
+    let (time, answer) = time(|| {
+        sidecar.send(&message)?;
+        sidecar.receive_answer(1)
+    });
+    let answer: serde_json::Value = serde_json::from_slice(answer?)?;
+    if answer["result"]["applied"] != true {
+        return Err(answer.to_string().into());
     }
     file.changed();
     Ok(time)
