@@ -12,12 +12,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::disk::{Dir, stat_file};
+use crate::disk::Dir;
 
 /// Files that wait to be closed; more are closed by who brings them.
 const WAITING: usize = 4;
-/// Larger files are closed by who brings them.
-const MAX_BYTES: u64 = 1 << 20;
+/// Larger files are not to be brought: it matters when their room is free.
+pub(crate) const MAX_BYTES: u64 = 1 << 20;
 /// Where less is free, the next edit may need the room of what this one replaces.
 const ENOUGH_FREE: u64 = 64 << 20;
 
@@ -39,11 +39,9 @@ pub(crate) fn has_room_to_spare(dir: &Dir) -> bool {
 impl Closing {
     /// Closes a file, soon or at once.
     pub fn close(&self, file: File) {
-        if stat_file(&file).is_ok_and(|stat| stat.size <= MAX_BYTES) {
-            if let Some(closer) = self.0.get_or_init(Closer::start) {
-                // What is not taken is closed here.
-                let _ = closer.files.try_send(file);
-            }
+        if let Some(closer) = self.0.get_or_init(Closer::start) {
+            // What is not taken is closed here.
+            let _ = closer.files.try_send(file);
         }
     }
 

@@ -99,8 +99,9 @@ impl UndoStore {
 
     /// Keeps an entry; the oldest ones go to make room.
     pub fn keep(&self, entry: &UndoEntry, now: SystemTime) -> io::Result<KeptAt> {
-        let encoded = entry.encode();
-        let bytes = (HEAD_BYTES + 1 + encoded.len()) as u64;
+        let mut encoded = entry.encode();
+        let entry_bytes = encoded.len() as u64;
+        let bytes = HEAD_BYTES as u64 + 1 + entry_bytes;
         self.check_size(bytes)?;
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.last = now.max(log.last + Duration::from_nanos(1));
@@ -113,9 +114,9 @@ impl UndoStore {
             Some(own) => own,
             None => self.begin_file(now)?,
         };
-        let head = Head { origin: entry.origin, kept: log.last, bytes: encoded.len() as u64 };
-        let written = write_all(&*self.disk, &own.file, &[&head.encode()[..], &[KEPT]].concat());
-        if let Err(error) = written.and_then(|()| write_all(&*self.disk, &own.file, &encoded)) {
+        let head = Head { origin: entry.origin, kept: log.last, bytes: entry_bytes };
+        encoded.splice(..0, head.encode().into_iter().chain([KEPT]));
+        if let Err(error) = write_all(&*self.disk, &own.file, &encoded) {
             // What is torn stays at the end of a file that nobody appends to any more, unless it can be cut off.
             let cut = self.disk.set_len(&own.file, own.bytes);
             if cut.and_then(|()| (&own.file).seek(SeekFrom::Start(own.bytes))).is_ok() {
