@@ -10,6 +10,7 @@ mod editor;
 mod faults;
 mod file;
 mod in_place;
+mod last_reading;
 mod locks;
 mod os_locks;
 pub(crate) mod parallel;
@@ -40,12 +41,13 @@ pub use edit::{
 pub use editor::{BufferEdit, EditedBuffer, Editor, EditorError, NoEditor};
 pub use os_locks::LockingPolicy;
 pub use range::TextRange;
-pub use read::{EmbeddingData, Snippet, SnippetRef};
+pub use read::{Asking, EmbeddingData, Snippet, SnippetRef};
 pub use scan::{ChangedFileData, FileData, ScanStatus};
 pub use state::{RecoveryReport, UndoLimits};
 
 pub(crate) use cache::HashCache;
 use closing::Closing;
+use last_reading::LastReading;
 use locks::FileLocks;
 use os_locks::OsLocks;
 pub(crate) use os_locks::try_lock;
@@ -120,6 +122,7 @@ pub(crate) struct Engine {
     max_commit_dirs: usize,
     max_file_bytes: u64,
     cache: Arc<HashCache>,
+    last_reading: LastReading,
     locks: FileLocks,
     os_locks: OsLocks,
     state: Option<StateDir>,
@@ -158,6 +161,7 @@ impl Engine {
             max_commit_dirs: config.max_commit_dirs,
             max_file_bytes: config.max_file_bytes,
             cache: config.cache,
+            last_reading: LastReading::default(),
             locks: FileLocks::default(),
             os_locks,
             state,
@@ -221,6 +225,7 @@ impl Engine {
         let mut roots = Roots::clone(&current);
         let result = change(&mut roots);
         *current = Arc::new(roots);
+        self.last_reading.forget();
         result
     }
 

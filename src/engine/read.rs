@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use uuid::Uuid;
@@ -41,6 +42,17 @@ pub struct EmbeddingData {
     pub node_tracking_hash: Option<TrackingHash>,
     /// Return the file's tracking hash (it is also returned when `expected` has one).
     pub want_tracking: bool,
+}
+
+/// Who asks for snippets.
+pub struct Asking<'a> {
+    pub documents: &'a Arc<OpenDocuments>,
+    /// Texts that find no room in so many bytes together are refused, so that many requests for one large file do not
+    /// take as many times its memory.
+    pub max_bytes: u64,
+    /// When the request came. What was read from a file since then is as good as what would be read now.
+    pub since: Instant,
+    pub cancel: &'a CancelToken,
 }
 
 /// A verified piece of a file.
@@ -78,22 +90,22 @@ impl From<SnippetRef<'_>> for Snippet {
 impl Engine {
     /// Reads snippets and makes something of each while its text is at hand; the results have the length and order of the
     /// requests. `make` also gets the index of the request, and may be called again for one whose first result is dropped.
-    ///
-    /// Texts that find no room in `max_bytes` together are refused, so that many requests for one large file do not take as
-    /// many times its memory.
     pub fn snippets<R: Send>(
         &self,
         requests: &[EmbeddingData],
-        max_bytes: u64,
-        documents: &Arc<OpenDocuments>,
-        cancel: &CancelToken,
+        &Asking { documents, max_bytes, since, cancel }: &Asking,
         make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
     ) -> Vec<R> {
-        let documents = self.locate(documents.clone());
         let room = Room { left: AtomicU64::new(max_bytes), limit: max_bytes };
+        let mut files = by_spelling(requests);
+        if let [FileGroup { spelling, source: None | Some(Source::Disk), .. }] = files[..] {
+            if documents.is_empty() && !cancel.is_cancelled() {
+                return self.snippets_of_file(spelling, since, requests, &room, make);
+            }
+        }
+        let documents = self.locate(documents.clone());
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
-        let mut files = by_spelling(requests);
         let read = |file: &FileGroup| {
             let path = resolver.resolve(file.spelling);
             let reading = Reading { documents: &documents, requests, room: &room, cancel };
@@ -117,6 +129,30 @@ impl Engine {
         }
         let left_out = |index| make(index, Err(IoError::new("", IoErrorKind::Internal("an item was left out".into()))));
         in_order_asked(requests.len(), &files, read_files.into_iter().map(|file| file.made), left_out)
+    }
+
+    /// The same for requests that all speak of one file, of which no document is open.
+    fn snippets_of_file<R>(
+        &self,
+        spelling: &Path,
+        since: Instant,
+        requests: &[EmbeddingData],
+        room: &Room,
+        make: impl Fn(usize, Result<SnippetRef, IoError>) -> R,
+    ) -> Vec<R> {
+        let reading = self.last_reading.since(since, spelling, || {
+            let path = Resolver::new(&self.roots(), &self.dir_budget).resolve(spelling)?;
+            let _permit = self.permits.acquire();
+            let (content, _) = self.read_file(&path)?;
+            Ok((path, content))
+        });
+        let verified = reading.as_ref().map_err(IoError::clone);
+        let mut verified = verified.and_then(|reading| VerifiedText::new(&reading.path, &reading.content));
+        let found = requests.iter().map(|request| match &mut verified {
+            Ok(verified) => verified.snippet(request, Source::Disk, room),
+            Err(error) => Err(error.clone()),
+        });
+        found.enumerate().map(|(index, found)| make(index, found)).collect()
     }
 
     /// Gives the snippets of one file to `take`, in the order of its items, and says where they were read from.

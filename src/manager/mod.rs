@@ -17,6 +17,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use tokio::task::spawn_blocking;
@@ -33,9 +34,9 @@ use crate::watch::{ChangesSince, Clock, WatchStatus};
 use crate::{
     CancelToken,
     engine::{
-        Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest, Editor,
-        EmbeddingData, FileData, FileOutcome, NoEditor, OpenDocuments, RecoveryReport, Snippet, SnippetRef,
-        WriteSnippetData, WriteStatus,
+        Asking, Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest,
+        Editor, EmbeddingData, FileData, FileOutcome, NoEditor, RecoveryReport, Snippet, SnippetRef, WriteSnippetData,
+        WriteStatus,
     },
     error::{IoError, IoErrorKind, Warning},
     hash::{ContentHash, TrackingHash},
@@ -89,9 +90,12 @@ impl IoManagerHandle {
         &self,
         requests: Vec<EmbeddingData>,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        let nothing_open = Arc::default();
-        let owned = |_, found: Result<SnippetRef, IoError>| found.map(Snippet::from);
-        self.run(move |inner, cancel| inner.engine.snippets(&requests, u64::MAX, &nothing_open, cancel, owned)).await
+        let since = Instant::now();
+        self.run(move |inner, cancel| {
+            let asking = Asking { documents: &Arc::default(), max_bytes: u64::MAX, since, cancel };
+            inner.engine.snippets(&requests, &asking, |_, found| found.map(Snippet::from))
+        })
+        .await
     }
 
     /// Compares files with what the caller knows of them; the results have the length and order of the requests.
@@ -228,20 +232,18 @@ impl IoManagerHandle {
         requests: &[EmbeddingData],
         cancel: &CancelToken,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
-        self.snippets_with(&Arc::default(), u64::MAX, requests, cancel, |_, found| found.map(Snippet::from))
+        let asking = Asking { documents: &Arc::default(), max_bytes: u64::MAX, since: Instant::now(), cancel };
+        self.snippets_with(requests, &asking, |_, found| found.map(Snippet::from))
     }
 
-    /// The same for who has documents open, and makes something else of each snippet. The texts may have `max_bytes`
-    /// together; those without room are refused.
+    /// The same for who has documents open, or asked a while ago, and makes something else of each snippet.
     pub fn snippets_with<R: Send>(
         &self,
-        documents: &Arc<OpenDocuments>,
-        max_bytes: u64,
         requests: &[EmbeddingData],
-        cancel: &CancelToken,
+        asking: &Asking,
         make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
     ) -> Result<Vec<R>, IoError> {
-        self.inner.enter(|inner| inner.engine.snippets(requests, max_bytes, documents, cancel, make))
+        self.inner.enter(|inner| inner.engine.snippets(requests, asking, make))
     }
 
     /// See [`Self::scan_changes_batch`].

@@ -59,6 +59,11 @@ impl RootedPath {
         }
     }
 
+    /// The same path, which no longer holds its directory open.
+    pub fn without_dir(&self) -> Self {
+        Self { root: self.root.clone(), relative: self.relative.clone(), dir: None, look: self.look }
+    }
+
     /// Path of the directory that holds the last component, relative to the root; empty for the root itself.
     pub fn parent(&self) -> &Path {
         self.relative.parent().unwrap_or(Path::new(""))

@@ -1,6 +1,6 @@
 //! What a handler of a `ploke/*` request is.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub(crate) struct Call {
     /// As they were when the request was received.
     pub documents: Arc<OpenDocuments>,
     pub id: RequestId,
+    pub received: Instant,
     pub cancel: CancelToken,
 }
 

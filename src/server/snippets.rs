@@ -9,7 +9,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    engine::{self, EmbeddingData, SnippetRef},
+    engine::{self, Asking, EmbeddingData, SnippetRef},
     error::IoError,
     protocol::{
         FileUri, snippets,
@@ -29,13 +29,15 @@ impl Method for Snippets {
         let session = &call.session;
         let (asked, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
         // Encoded where they are read, by many threads, and while the text is still in the processor's cache.
-        let encoded = session.manager.snippets_with(
-            &call.documents,
-            session.max_message_bytes,
-            &wanted,
-            &call.cancel,
-            |index, found| to_raw_value(&answer(&asked[index], found)),
-        )?;
+        let asking = Asking {
+            documents: &call.documents,
+            max_bytes: session.max_message_bytes,
+            since: call.received,
+            cancel: &call.cancel,
+        };
+        let encoded = session
+            .manager
+            .snippets_with(&wanted, &asking, |index, found| to_raw_value(&answer(&asked[index], found)))?;
         if call.cancel.is_cancelled() {
             return Err(RpcError::cancelled());
         }

@@ -332,6 +332,7 @@ impl Engine {
         for (path, content) in left_by(step) {
             self.observer.did_write(&path, content);
         }
+        self.forget(step);
     }
 
     fn withdraw(&self, step: &PlannedStep) {
@@ -342,6 +343,7 @@ impl Engine {
     }
 
     fn forget(&self, step: &PlannedStep) {
+        self.last_reading.forget();
         self.cache.forget(&step.path.absolute());
         if let Action::MoveFrom { from, .. } = &step.action {
             self.cache.forget(&from.absolute());

@@ -213,8 +213,8 @@ impl Dispatch {
         let Asked { id, method, received } = &asked;
         let span = tracing::info_span!("request", %id, method, duration_us = Empty, result = Empty);
         let _span = span.enter();
-        let Answer { changes, response } =
-            catch_unwind(AssertUnwindSafe(|| self.run(id, cancel, job))).unwrap_or_else(|_| {
+        let Answer { changes, response } = catch_unwind(AssertUnwindSafe(|| self.run(&asked, cancel, job)))
+            .unwrap_or_else(|_| {
                 tracing::error!("the handler panicked");
                 RpcError::internal(format!("{method}: the handler panicked")).into()
             });
@@ -239,10 +239,10 @@ impl Dispatch {
         tracing::debug!("done");
     }
 
-    fn run(&self, id: &RequestId, cancel: CancelToken, job: Job) -> Answer {
+    fn run(&self, &Asked { ref id, received, .. }: &Asked, cancel: CancelToken, job: Job) -> Answer {
         match job {
             Job::Ploke { route, session, documents, params } => {
-                (route.answer)(&Call { session, documents, id: id.clone(), cancel }, params.get())
+                (route.answer)(&Call { session, documents, id: id.clone(), received, cancel }, params.get())
             }
             Job::Shutdown => {
                 let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, &result));

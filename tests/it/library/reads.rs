@@ -4,12 +4,13 @@ use std::{
     fs,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
+    time::Instant,
 };
 
 use ploke_io::{
     CancelToken,
-    engine::{EmbeddingData, Guard, TextRange},
-    error::{GuardKind, IoErrorKind},
+    engine::{Asking, EmbeddingData, Guard, SnippetRef, TextRange},
+    error::{GuardKind, IoError, IoErrorKind},
     hash::{ContentHash, TrackingHash},
 };
 use uuid::Uuid;
@@ -199,4 +200,29 @@ fn a_file_larger_than_the_memory_is_an_error_and_no_crash() {
     std::fs::File::options().write(true).open(&path).unwrap().set_len(8 << 40).unwrap();
     let error = fixture.read_whole(path).unwrap_err();
     assert!(error.to_string().contains("read"), "{error}");
+}
+
+#[test]
+fn requests_that_came_before_a_reading_share_it_and_later_ones_do_not() {
+    let fixture = Fixture::new();
+    let path = fixture.write("f.txt", "first");
+    let request = EmbeddingData { path: path.clone(), ..EmbeddingData::default() };
+    let read = |since: Instant| {
+        let asking = Asking { documents: &Default::default(), max_bytes: u64::MAX, since, cancel: &CancelToken::new() };
+        let requests = std::slice::from_ref(&request);
+        let read = |_, found: Result<SnippetRef, IoError>| found.map(|snippet| snippet.text.to_owned());
+        fixture.manager.snippets_with(requests, &asking, read).unwrap().remove(0)
+    };
+    let earlier = Instant::now();
+    assert_eq!(read(earlier).unwrap(), "first");
+    fs::write(&path, "other").unwrap();
+    assert_eq!(read(earlier).unwrap(), "first", "as if it had been read beside the first request");
+    assert_eq!(read(Instant::now()).unwrap(), "other");
+    assert_eq!(read(earlier).unwrap(), "other");
+
+    // What the manager itself does is seen by whatever begins afterwards.
+    assert!(fixture.edit(&path, "other", (0, 5), "third").applied);
+    assert_eq!(read(earlier).unwrap(), "third");
+    fixture.manager.remove_root(&fixture.root()).unwrap();
+    assert!(matches!(read(earlier).unwrap_err().kind, IoErrorKind::OutsideRoots { .. }));
 }
