@@ -1,10 +1,12 @@
 //! `file:` URIs.
 
 use std::{
+    cell::RefCell,
     fmt,
     hash::{Hash, Hasher},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -13,9 +15,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// A `file:` URI as the client wrote it, with the absolute path that it names.
 ///
 /// Two of them are equal if they name the same path, however they are spelled. The path is decoded, not resolved:
-/// `..` and links are left to whoever opens it.
+/// `..` and links are left to whoever opens it. Clones share the text.
 #[derive(Debug, Clone)]
-pub struct FileUri {
+pub struct FileUri(Arc<Spelled>);
+
+#[derive(Debug)]
+struct Spelled {
     uri: String,
     path: PathBuf,
 }
@@ -23,16 +28,20 @@ pub struct FileUri {
 impl FileUri {
     /// The URI of an absolute path; names that are not UTF-8 survive on systems that have such names.
     pub fn from_path(path: &Path) -> Self {
-        Self { uri: encode(&platform::path_to_bytes(path)), path: path.to_path_buf() }
+        Self::new(encode(&platform::path_to_bytes(path)), path.to_path_buf())
+    }
+
+    fn new(uri: String, path: PathBuf) -> Self {
+        Self(Arc::new(Spelled { uri, path }))
     }
 
     /// The URI as it was given.
     pub fn as_str(&self) -> &str {
-        &self.uri
+        &self.0.uri
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 }
 
@@ -60,7 +69,7 @@ impl FromStr for FileUri {
 
     fn from_str(uri: &str) -> Result<Self, UriError> {
         let path = platform::path_from_bytes(decode(encoded_path(uri)?)?)?;
-        Ok(Self { uri: uri.to_owned(), path })
+        Ok(Self::new(uri.to_owned(), path))
     }
 }
 
@@ -179,7 +188,7 @@ mod platform {
 
 impl PartialEq for FileUri {
     fn eq(&self, other: &Self) -> bool {
-        self.path == other.path
+        self.path() == other.path()
     }
 }
 
@@ -187,20 +196,25 @@ impl Eq for FileUri {}
 
 impl Hash for FileUri {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.path.hash(state);
+        self.path().hash(state);
     }
 }
 
 impl fmt::Display for FileUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri)
+        f.write_str(self.as_str())
     }
 }
 
 impl Serialize for FileUri {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.uri)
+        serializer.serialize_str(self.as_str())
     }
+}
+
+thread_local! {
+    /// The last one that was read: a message names the same file many times in a row.
+    static LAST: RefCell<Option<FileUri>> = const { RefCell::new(None) };
 }
 
 impl<'de> Deserialize<'de> for FileUri {
@@ -214,7 +228,10 @@ impl<'de> Deserialize<'de> for FileUri {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<FileUri, E> {
-                text.parse().map_err(E::custom)
+                LAST.with_borrow_mut(|last| match last {
+                    Some(last) if last.as_str() == text => Ok(last.clone()),
+                    _ => Ok(last.insert(text.parse().map_err(E::custom)?).clone()),
+                })
             }
         }
         deserializer.deserialize_str(Visitor)

@@ -12,9 +12,21 @@ use crate::{CancelToken, engine::OpenDocuments, protocol::FileChange};
 pub(crate) trait Method {
     const NAME: &'static str;
     type Params: DeserializeOwned;
-    type Result: Serialize;
+    type Result: Encode;
 
     fn run(call: &Call, params: Self::Params) -> Result<Reply<Self::Result>, RpcError>;
+}
+
+/// What becomes JSON: all that serde knows how to, and what is JSON in parts already.
+pub(crate) trait Encode {
+    /// Appends the JSON text.
+    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()>;
+}
+
+impl<T: Serialize> Encode for T {
+    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(message, self)
+    }
 }
 
 /// One request in flight.

@@ -2,13 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::Serialize;
 use serde_json::json;
 
 use super::{
     apply_edits::ApplyEdits,
     decode::decode_params,
-    method::{Call, Method, Reply, RequestId, RpcError},
+    method::{Call, Encode, Method, Reply, RequestId, RpcError},
     scan::Scan,
     snippets::Snippets,
     status::Status,
@@ -78,12 +77,12 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
     }
 }
 
-pub(crate) fn encode_result(id: &RequestId, result: &impl Serialize) -> Result<Vec<u8>, RpcError> {
+pub(crate) fn encode_result(id: &RequestId, result: &impl Encode) -> Result<Vec<u8>, RpcError> {
     let encode = || {
         let mut message = br#"{"jsonrpc":"2.0","id":"#.to_vec();
         serde_json::to_writer(&mut message, id)?;
         message.extend(br#","result":"#);
-        serde_json::to_writer(&mut message, result)?;
+        result.encode(&mut message)?;
         message.push(b'}');
         Ok(message)
     };

@@ -1,11 +1,8 @@
 //! `ploke/snippets`.
 
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
-
 use super::{
     convert,
-    method::{Call, Method, Reply, RpcError},
+    method::{Call, Encode, Method, Reply, RpcError},
     session::Session,
 };
 use crate::{
@@ -35,9 +32,8 @@ impl Method for Snippets {
             since: call.received,
             cancel: &call.cancel,
         };
-        let encoded = session
-            .manager
-            .snippets_with(&wanted, &asking, |index, found| to_raw_value(&answer(&asked[index], found)))?;
+        let encoded =
+            session.manager.snippets_with(&wanted, &asking, |index, found| encoded(&answer(&asked[index], found)))?;
         if call.cancel.is_cancelled() {
             return Err(RpcError::cancelled());
         }
@@ -49,9 +45,35 @@ impl Method for Snippets {
 }
 
 /// A [`SnippetsResult`](snippets::SnippetsResult) whose items are JSON already.
-#[derive(Serialize)]
 pub(crate) struct EncodedSnippets {
-    snippets: Vec<Box<RawValue>>,
+    snippets: Vec<Vec<u8>>,
+}
+
+impl Encode for EncodedSnippets {
+    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()> {
+        let separated = self.snippets.iter().map(|snippet| snippet.len() + ",".len());
+        message.reserve(r#"{"snippets":[]}}"#.len() + separated.sum::<usize>());
+        message.extend(br#"{"snippets":["#);
+        for (index, snippet) in self.snippets.iter().enumerate() {
+            if index > 0 {
+                message.push(b',');
+            }
+            message.extend(snippet);
+        }
+        message.extend(b"]}");
+        Ok(())
+    }
+}
+
+fn encoded(snippet: &SnippetResult) -> serde_json::Result<Vec<u8>> {
+    let text = match snippet {
+        SnippetResult::Ok(SnippetText { text, .. }) => *text,
+        SnippetResult::Error(_) => "",
+    };
+    // With room for what is escaped in most texts and for the rest, so that it is seldom moved.
+    let mut json = Vec::with_capacity(text.len() + text.len() / 8 + 512);
+    serde_json::to_writer(&mut json, snippet)?;
+    Ok(json)
 }
 
 /// What the answer repeats of the question.
