@@ -29,9 +29,9 @@ use crate::{
 
 /// A snippet to read, with what the caller expects it to be.
 #[derive(Debug, Clone, Default)]
-pub struct EmbeddingData {
+pub struct EmbeddingData<P = PathBuf> {
     /// Absolute path.
-    pub path: PathBuf,
+    pub path: P,
     /// By default the document that is open, if there is one, else the file.
     pub source: Option<Source>,
     /// Without a range: the one place where `expected_text` stands, else the whole file.
@@ -90,9 +90,9 @@ impl From<SnippetRef<'_>> for Snippet {
 impl Engine {
     /// Reads snippets and makes something of each while its text is at hand; the results have the length and order of the
     /// requests. `make` also gets the index of the request, and may be called again for one whose first result is dropped.
-    pub fn snippets<R: Send>(
+    pub fn snippets<P: AsRef<Path> + Sync, R: Send>(
         &self,
-        requests: &[EmbeddingData],
+        requests: &[EmbeddingData<P>],
         &Asking { documents, max_bytes, since, cancel }: &Asking,
         make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
     ) -> Vec<R> {
@@ -132,11 +132,11 @@ impl Engine {
     }
 
     /// The same for requests that all speak of one file, of which no document is open.
-    fn snippets_of_file<R>(
+    fn snippets_of_file<P, R>(
         &self,
         spelling: &Path,
         since: Instant,
-        requests: &[EmbeddingData],
+        requests: &[EmbeddingData<P>],
         room: &Room,
         make: impl Fn(usize, Result<SnippetRef, IoError>) -> R,
     ) -> Vec<R> {
@@ -156,11 +156,11 @@ impl Engine {
     }
 
     /// Gives the snippets of one file to `take`, in the order of its items, and says where they were read from.
-    fn read_snippets(
+    fn read_snippets<P>(
         &self,
         path: &Result<RootedPath, IoError>,
         file: &FileGroup,
-        &Reading { documents, requests, room, cancel }: &Reading,
+        &Reading { documents, requests, room, cancel }: &Reading<P>,
         mut take: impl FnMut(usize, Result<SnippetRef, IoError>),
     ) -> Source {
         let items = &file.items;
@@ -224,9 +224,9 @@ impl Engine {
 }
 
 /// What the readings of one request have in common.
-struct Reading<'r> {
+struct Reading<'r, P> {
     documents: &'r Located,
-    requests: &'r [EmbeddingData],
+    requests: &'r [EmbeddingData<P>],
     room: &'r Room,
     cancel: &'r CancelToken,
 }
@@ -238,16 +238,16 @@ struct FileGroup<'r> {
     items: Vec<usize>,
 }
 
-fn by_spelling(requests: &[EmbeddingData]) -> Vec<FileGroup<'_>> {
-    let is_like = |one: &EmbeddingData, next: &EmbeddingData| {
-        (one.path.as_os_str(), one.source) == (next.path.as_os_str(), next.source)
+fn by_spelling<P: AsRef<Path>>(requests: &[EmbeddingData<P>]) -> Vec<FileGroup<'_>> {
+    let is_like = |one: &EmbeddingData<P>, next: &EmbeddingData<P>| {
+        (one.path.as_ref().as_os_str(), one.source) == (next.path.as_ref().as_os_str(), next.source)
     };
     let runs: Vec<_> = requests.chunk_by(is_like).collect();
     let mut known = HashMap::with_capacity(runs.len());
     let mut files: Vec<FileGroup> = Vec::with_capacity(runs.len());
     let mut begin = 0;
     for run in runs {
-        let (spelling, source) = (run[0].path.as_path(), run[0].source);
+        let (spelling, source) = (run[0].path.as_ref(), run[0].source);
         let file = *known.entry((spelling.as_os_str(), source)).or_insert(files.len());
         if file == files.len() {
             files.push(FileGroup { spelling, source, items: Vec::new() });
@@ -347,11 +347,21 @@ impl<'c> VerifiedText<'c> {
         Ok(Self { path, hash, version, text, ranges, tracking: Vec::new() })
     }
 
-    fn snippet(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<SnippetRef<'c>, IoError> {
+    fn snippet<P>(
+        &mut self,
+        request: &EmbeddingData<P>,
+        source: Source,
+        room: &Room,
+    ) -> Result<SnippetRef<'c>, IoError> {
         self.check(request, source, room).map_err(|kind| IoError::new(self.path.relative(), kind))
     }
 
-    fn check(&mut self, request: &EmbeddingData, source: Source, room: &Room) -> Result<SnippetRef<'c>, IoErrorKind> {
+    fn check<P>(
+        &mut self,
+        request: &EmbeddingData<P>,
+        source: Source,
+        room: &Room,
+    ) -> Result<SnippetRef<'c>, IoErrorKind> {
         self.check_guard(&request.expected)?;
         let byte_range = self.find(request.range, request.expected_text.as_deref())?;
         let text = &self.text[byte_range.clone()];

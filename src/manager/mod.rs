@@ -237,9 +237,9 @@ impl IoManagerHandle {
     }
 
     /// The same for who has documents open, or asked a while ago, and makes something else of each snippet.
-    pub fn snippets_with<R: Send>(
+    pub fn snippets_with<P: AsRef<Path> + Sync, R: Send>(
         &self,
-        requests: &[EmbeddingData],
+        requests: &[EmbeddingData<P>],
         asking: &Asking,
         make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
     ) -> Result<Vec<R>, IoError> {

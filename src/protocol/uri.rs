@@ -45,6 +45,12 @@ impl FileUri {
     }
 }
 
+impl AsRef<Path> for FileUri {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
 /// Why a text is no URI of a local file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {

@@ -24,7 +24,7 @@ impl Method for Snippets {
 
     fn run(call: &Call, params: SnippetsParams) -> Result<Reply<EncodedSnippets>, RpcError> {
         let session = &call.session;
-        let (asked, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
+        let (ids, wanted): (Vec<_>, Vec<_>) = params.snippets.into_iter().map(|query| split(query, session)).unzip();
         // Encoded where they are read, by many threads, and while the text is still in the processor's cache.
         let asking = Asking {
             documents: &call.documents,
@@ -32,8 +32,9 @@ impl Method for Snippets {
             since: call.received,
             cancel: &call.cancel,
         };
-        let encoded =
-            session.manager.snippets_with(&wanted, &asking, |index, found| encoded(&answer(&asked[index], found)))?;
+        let encoded = session.manager.snippets_with(&wanted, &asking, |index, found| {
+            encoded(&answer(ids[index].as_ref(), &wanted[index].path, found))
+        })?;
         if call.cancel.is_cancelled() {
             return Err(RpcError::cancelled());
         }
@@ -76,15 +77,9 @@ fn encoded(snippet: &SnippetResult) -> serde_json::Result<Vec<u8>> {
     Ok(json)
 }
 
-/// What the answer repeats of the question.
-struct Asked {
-    id: Option<Id>,
-    uri: FileUri,
-}
-
-fn split(query: SnippetQuery, session: &Session) -> (Asked, EmbeddingData) {
+fn split(query: SnippetQuery, session: &Session) -> (Option<Id>, EmbeddingData<FileUri>) {
     let wanted = EmbeddingData {
-        path: query.uri.path().to_owned(),
+        path: query.uri,
         source: query.source.map(engine::Source::from),
         range: query.range.map(|range| convert::text_range(range, session.encoding)),
         expected: convert::guard(query.expected, session.namespace),
@@ -92,11 +87,11 @@ fn split(query: SnippetQuery, session: &Session) -> (Asked, EmbeddingData) {
         node_tracking_hash: query.node_tracking_hash,
         want_tracking: query.hashes.contains(&HashKind::Tracking),
     };
-    (Asked { id: query.id, uri: query.uri }, wanted)
+    (query.id, wanted)
 }
 
-fn answer<'a>(Asked { id, uri }: &'a Asked, found: Result<SnippetRef<'a>, IoError>) -> SnippetResult<'a> {
-    let id = id.as_ref();
+/// What is found of a snippet, with what the answer repeats of the question.
+fn answer<'a>(id: Option<&'a Id>, uri: &'a FileUri, found: Result<SnippetRef<'a>, IoError>) -> SnippetResult<'a> {
     match found {
         Ok(snippet) => SnippetResult::Ok(SnippetText {
             id,
@@ -139,7 +134,8 @@ mod tests {
 
     #[test]
     fn an_answer_repeats_id_and_uri() {
-        let asked = Asked { id: Some(Id::Number(1)), uri: "file:///r/1".parse().unwrap() };
+        let (id, uri) = (Id::Number(1), "file:///r/1".parse().unwrap());
+        let answer = |found| serde_json::to_value(answer(Some(&id), &uri, found)).unwrap();
         let snippet = SnippetRef {
             text: "fn a",
             byte_range: 2..6,
@@ -149,7 +145,7 @@ mod tests {
             version: None,
         };
         assert_eq!(
-            serde_json::to_value(answer(&asked, Ok(snippet))).unwrap(),
+            answer(Ok(snippet)),
             json!({
                 "status": "ok",
                 "id": 1,
@@ -161,7 +157,7 @@ mod tests {
             })
         );
         assert_eq!(
-            serde_json::to_value(answer(&asked, Err(IoError::new("1", IoErrorKind::NotFound)))).unwrap(),
+            answer(Err(IoError::new("1", IoErrorKind::NotFound))),
             json!({
                 "status": "error",
                 "id": 1,
