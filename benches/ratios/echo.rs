@@ -31,9 +31,10 @@ pub fn read_message(input: &mut impl BufRead, message: &mut Vec<u8>) -> io::Resu
         }
     }
     let length = content_length(&message[begin..]).ok_or_else(|| io::Error::other("no Content-Length"))?;
-    let body = message.len();
-    message.resize(body + length, 0);
-    input.read_exact(&mut message[body..])?;
+    message.reserve(length);
+    if input.take(length as u64).read_to_end(message)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(true)
 }
 
