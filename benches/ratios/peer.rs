@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{BufReader, Write},
+    io::{self, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -18,7 +18,8 @@ use crate::{
 
 pub struct Peer {
     process: Child,
-    input: ChildStdin,
+    /// `None` once it is to end.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     message: Vec<u8>,
 }
@@ -44,7 +45,7 @@ impl Peer {
 
     fn start(mut command: Command) -> Result<Self> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+        let (input, Some(output)) = (process.stdin.take(), process.stdout.take()) else {
             return Err("no pipes".into());
         };
         Ok(Self { process, input, output: BufReader::with_capacity(64 << 10, output), message: Vec::new() })
@@ -75,7 +76,7 @@ impl Peer {
     }
 
     pub fn send(&mut self, frame: &[u8]) -> Result<()> {
-        Ok(self.input.write_all(frame)?)
+        Ok(self.input.as_mut().ok_or("it is to end")?.write_all(frame)?)
     }
 
     /// Waits for the next message and returns it with its header.
@@ -107,8 +108,10 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.process.kill();
+        // It ends in order, so that it leaves nothing that the next one would have to read. An error means that it has
+        // ended already.
+        self.input = None;
+        let _ = io::copy(&mut self.output, &mut io::sink());
         let _ = self.process.wait();
     }
 }
