@@ -38,27 +38,37 @@ pub(crate) enum DecodeError {
 }
 
 /// Writes fields one behind the other.
-pub(crate) struct Encoder(Vec<u8>);
+pub(crate) struct Encoder {
+    bytes: Vec<u8>,
+    /// Where they begin.
+    begin: usize,
+}
 
 impl Encoder {
     pub fn new(kind: Kind) -> Self {
-        let mut bytes = MAGIC.to_vec();
+        Self::behind(0, kind)
+    }
+
+    /// Begins behind so many zeros, in whose place something else is to be written.
+    pub fn behind(begin: usize, kind: Kind) -> Self {
+        let mut bytes = vec![0; begin];
+        bytes.extend(MAGIC);
         bytes.push(kind as u8);
         bytes.extend(VERSION.to_le_bytes());
-        Self(bytes)
+        Self { bytes, begin }
     }
 
     pub fn number(&mut self, number: u64) {
-        self.0.extend(number.to_le_bytes());
+        self.bytes.extend(number.to_le_bytes());
     }
 
     pub fn tag(&mut self, tag: u8) {
-        self.0.push(tag);
+        self.bytes.push(tag);
     }
 
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
-        self.0.extend(bytes);
+        self.bytes.extend(bytes);
     }
 
     pub fn name(&mut self, name: &OsStr) {
@@ -70,11 +80,11 @@ impl Encoder {
     }
 
     pub fn hash(&mut self, hash: &ContentHash) {
-        self.0.extend(hash.as_bytes());
+        self.bytes.extend(hash.as_bytes());
     }
 
     pub fn uuid(&mut self, uuid: Uuid) {
-        self.0.extend(uuid.as_bytes());
+        self.bytes.extend(uuid.as_bytes());
     }
 
     pub fn time(&mut self, time: SystemTime) {
@@ -95,9 +105,9 @@ impl Encoder {
     }
 
     pub fn finish(mut self) -> Vec<u8> {
-        let checksum = blake3::hash(&self.0);
-        self.0.extend(checksum.as_bytes());
-        self.0
+        let checksum = blake3::hash(&self.bytes[self.begin..]);
+        self.bytes.extend(checksum.as_bytes());
+        self.bytes
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::{
     env, fs,
-    io::{self, BufReader, Write},
+    io::{BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use ploke_io::protocol::FileUri;
@@ -65,11 +67,12 @@ impl Peer {
     pub fn receive_answer(&mut self, id: i64) -> Result<&[u8]> {
         #[derive(Deserialize)]
         struct Message {
-            id: Option<i64>,
+            #[serde(default)]
+            id: Value,
         }
         loop {
             let message: Message = serde_json::from_slice(body(self.receive()?))?;
-            if message.id == Some(id) {
+            if message.id == id {
                 return Ok(body(&self.message));
             }
         }
@@ -108,10 +111,16 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It ends in order, so that it leaves nothing that the next one would have to read. An error means that it has
-        // ended already.
+        // It may end in order, so that it leaves nothing that the next one would have to read.
         self.input = None;
-        let _ = io::copy(&mut self.output, &mut io::sink());
+        for _ in 0..1000 {
+            if let Ok(Some(_)) = self.process.try_wait() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        // An error means that it has ended already.
+        let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }

@@ -42,6 +42,11 @@ impl Line {
         }
     }
 
+    /// A throughput, for comparison.
+    pub fn other_throughput(what: &'static str, rounds: &Rounds) -> Self {
+        Self { bound: "-".into(), within: true, ..Self::throughput(what, rounds, 0.0) }
+    }
+
     /// What another program needs, for comparison.
     pub fn peer(what: &'static str, rounds: &Rounds) -> Self {
         Self { bound: "-".into(), ..Self::times_floor(what, rounds, f64::INFINITY) }

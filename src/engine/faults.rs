@@ -18,9 +18,9 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest, Engine,
-    EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, NoEditor, Observer, RecoveryReport, TextChange,
-    TextRange, UndoLimits, WriteSnippetData,
+    Asking, Atomicity, CacheLimits, Change, CreateFileData, CreateOptions, Durability, EditOutcome, EditRequest,
+    EmbeddingData, Engine, EngineConfig, FileStatus, Guard, HashCache, LockingPolicy, NoEditor, Observer,
+    RecoveryReport, TextChange, TextRange, UndoLimits, WriteSnippetData, closing::MAX_BYTES,
 };
 use crate::{
     CancelToken,
@@ -244,11 +244,22 @@ fn best_effort_syncs_nothing() {
 
 #[test]
 fn what_is_replaced_is_closed_later_where_that_leaves_nothing_behind() {
-    for (file_system, later) in [(FileSystem::Able, true), (FileSystem::Plain, false)] {
+    for (file_system, bytes, later) in
+        [(FileSystem::Able, MAX_BYTES, true), (FileSystem::Able, MAX_BYTES + 1, false), (FileSystem::Plain, 1, false)]
+    {
         let scene = Scene::new(file_system);
+        fs::File::options().write(true).open(scene.path("0")).unwrap().set_len(bytes).unwrap();
         let (engine, _) = scene.engine(None);
-        scene.apply(&engine, &SCENARIOS[0], Atomicity::Transaction);
-        assert_eq!(engine.closing.has_begun(), later, "{file_system:?}");
+        let insertion = TextChange {
+            range: Some(TextRange::Bytes { start: 0, end: 0 }),
+            new_text: "new".into(),
+            expected_text: None,
+        };
+        let change = WriteSnippetData { path: scene.path("0"), expected: Guard::default(), edits: vec![insertion] };
+        let request = EditRequest { changes: vec![Change::Edit(change)], unguarded: true, ..EditRequest::default() };
+        let outcome = engine.apply(&request, &NoEditor, &CancelToken::new());
+        assert!(outcome.applied, "{outcome:?}");
+        assert_eq!(engine.closing.has_begun(), later, "{file_system:?}, {bytes}");
     }
 }
 

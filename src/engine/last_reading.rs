@@ -1,6 +1,7 @@
 //! The last reading of a file, for requests that had come before it began: to them it is as good as one of their own.
 //!
-//! So many requests for one file that wait together cost little more than one of them.
+//! So many requests for one file that wait together cost little more than one of them. Files are read for a request alone
+//! while an editor has documents open, whatever they are of.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,12 +22,12 @@ pub(super) struct LastReading(Mutex<State>);
 struct State {
     /// How often everything read before was to be forgotten.
     forgotten: u64,
-    last: Option<Arc<Reading>>,
+    last: Option<Arc<SharedReading>>,
 }
 
 /// A file as it was read.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct SharedReading {
     /// The path by which it was asked for.
     spelling: PathBuf,
     began: Instant,
@@ -35,17 +36,17 @@ pub(super) struct Reading {
 }
 
 impl LastReading {
-    /// The last reading, if it was of this path and did not begin earlier; otherwise one that is made now.
+    /// The last reading, if it was of this path and began later than that; otherwise one that is made now.
     pub fn since(
         &self,
         since: Instant,
         spelling: &Path,
         read: impl FnOnce() -> Result<(RootedPath, FileContent), IoError>,
-    ) -> Result<Arc<Reading>, IoError> {
+    ) -> Result<Arc<SharedReading>, IoError> {
         let forgotten = {
             let state = self.lock();
             let last = state.last.as_ref();
-            let is_asked_for = |last: &&Arc<Reading>| last.began >= since && last.spelling.as_os_str() == spelling;
+            let is_asked_for = |last: &&Arc<SharedReading>| last.began > since && last.spelling.as_os_str() == spelling;
             if let Some(last) = last.filter(is_asked_for) {
                 return Ok(last.clone());
             }
@@ -54,11 +55,14 @@ impl LastReading {
         let began = Instant::now();
         let (path, content) = read()?;
         // What is kept is not to hold a directory open.
-        let reading = Arc::new(Reading { spelling: spelling.to_owned(), began, path: path.without_dir(), content });
-        if reading.content.bytes.capacity() <= MAX_BYTES {
+        let reading = SharedReading { spelling: spelling.to_owned(), began, path: path.without_dir(), content };
+        let reading = Arc::new(reading);
+        if reading.content.rested && reading.content.bytes.capacity() <= MAX_BYTES {
             let mut state = self.lock();
             if state.forgotten == forgotten {
-                state.last = Some(reading.clone());
+                let before = state.last.replace(reading.clone());
+                drop(state);
+                drop(before);
             }
         }
         Ok(reading)
@@ -68,7 +72,9 @@ impl LastReading {
     pub fn forget(&self) {
         let mut state = self.lock();
         state.forgotten += 1;
-        state.last = None;
+        let before = state.last.take();
+        drop(state);
+        drop(before);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

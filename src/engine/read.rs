@@ -27,7 +27,7 @@ use crate::{
     roots::{Resolver, RootedPath},
 };
 
-/// A snippet to read, with what the caller expects it to be.
+/// A snippet to read, with what the caller expects it to be. `P` is what the caller has the path in.
 #[derive(Debug, Clone, Default)]
 pub struct EmbeddingData<P = PathBuf> {
     /// Absolute path.
@@ -45,6 +45,7 @@ pub struct EmbeddingData<P = PathBuf> {
 }
 
 /// Who asks for snippets.
+#[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
     pub documents: &'a Arc<OpenDocuments>,
     /// Texts that find no room in so many bytes together are refused, so that many requests for one large file do not
@@ -131,7 +132,7 @@ impl Engine {
         in_order_asked(requests.len(), &files, read_files.into_iter().map(|file| file.made), left_out)
     }
 
-    /// The same for requests that all speak of one file, of which no document is open.
+    /// The same for requests that all speak of one file, where no documents are open.
     fn snippets_of_file<P, R>(
         &self,
         spelling: &Path,

@@ -218,6 +218,9 @@ impl Serialize for FileUri {
     }
 }
 
+/// Longer ones are not kept.
+const MAX_KEPT_BYTES: usize = 4096;
+
 thread_local! {
     /// The last one that was read: a message names the same file many times in a row.
     static LAST: RefCell<Option<FileUri>> = const { RefCell::new(None) };
@@ -234,6 +237,9 @@ impl<'de> Deserialize<'de> for FileUri {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<FileUri, E> {
+                if text.len() > MAX_KEPT_BYTES {
+                    return text.parse().map_err(E::custom);
+                }
                 LAST.with_borrow_mut(|last| match last {
                     Some(last) if last.as_str() == text => Ok(last.clone()),
                     _ => Ok(last.insert(text.parse().map_err(E::custom)?).clone()),
@@ -300,6 +306,17 @@ mod tests {
             let uri: FileUri = text.parse().unwrap();
             assert_eq!(uri.path().as_os_str(), path, "{text}");
             assert_eq!(uri.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_as_itself_whatever_was_read_before() {
+        let long = format!("file:///{}", "a".repeat(2 * MAX_KEPT_BYTES));
+        for text in ["file:///a", "file:///a", "file:/a", "file:///%61", "file:///a", &long, &long, "file:///a"] {
+            for wrong in ["", "file:///a%", "file:///a#"] {
+                assert!(serde_json::from_value::<FileUri>(wrong.into()).is_err());
+            }
+            assert_eq!(serde_json::from_value::<FileUri>(text.into()).unwrap().as_str(), text);
         }
     }
 

@@ -60,8 +60,8 @@ impl RootedPath {
     }
 
     /// The same path, which no longer holds its directory open.
-    pub fn without_dir(&self) -> Self {
-        Self { root: self.root.clone(), relative: self.relative.clone(), dir: None, look: self.look }
+    pub fn without_dir(self) -> Self {
+        Self { dir: None, ..self }
     }
 
     /// Path of the directory that holds the last component, relative to the root; empty for the root itself.

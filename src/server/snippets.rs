@@ -67,12 +67,12 @@ impl Encode for EncodedSnippets {
 }
 
 fn encoded(snippet: &SnippetResult) -> serde_json::Result<Vec<u8>> {
-    let text = match snippet {
-        SnippetResult::Ok(SnippetText { text, .. }) => *text,
-        SnippetResult::Error(_) => "",
+    let (uri, text) = match snippet {
+        SnippetResult::Ok(SnippetText { uri, text, .. }) => (uri, *text),
+        SnippetResult::Error(SnippetError { uri, .. }) => (uri, ""),
     };
     // With room for what is escaped in most texts and for the rest, so that it is seldom moved.
-    let mut json = Vec::with_capacity(text.len() + text.len() / 8 + 512);
+    let mut json = Vec::with_capacity(uri.as_str().len() + text.len() + text.len() / 8 + 256);
     serde_json::to_writer(&mut json, snippet)?;
     Ok(json)
 }

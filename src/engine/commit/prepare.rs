@@ -13,7 +13,7 @@ use crate::{
     disk::{Dir, Disk, FileStat, NewFileAccess, stat_file, write_all},
     engine::{
         Engine,
-        closing::{self, has_room_to_spare},
+        closing::may_wait,
         file::hash_open_file,
         plan::{Action, Like, Original, PlannedStep},
         state::StateDir,
@@ -126,8 +126,8 @@ impl Engine {
                 ready.surplus = Some((ready.dir.clone(), ready.name.clone()));
                 // Only here: a file system that knows no files without names, such as NFS, gives a file that is removed
                 // while it is open another name.
-                let small = step.original.as_ref().is_some_and(|original| original.stat.size <= closing::MAX_BYTES);
-                ready.closed_later = small && has_room_to_spare(&ready.dir);
+                let replaced = step.original.as_ref();
+                ready.closed_later = replaced.is_some_and(|original| may_wait(original.stat.size, &ready.dir));
                 return Ok(());
             }
         }

@@ -136,7 +136,7 @@ fn the_record_of_what_could_not_be_synced_stays_until_something_else_is_changed(
     let (engine, _) = scene.engine(Some((at, Fault::Error(io::ErrorKind::Other))));
     scene.apply(&engine, &EDIT_AND_CREATE, Atomicity::Transaction);
     assert_eq!(records(), 1);
-    assert_eq!(scene.restart(None).0, RecoveryReport::default(), "its owner lives");
+    assert_eq!(scene.start_beside(None).0, RecoveryReport::default(), "its owner lives");
     assert!(scene.apply(&engine, &scenario("", |scene| vec![scene.delete("3")]), Atomicity::Transaction).applied);
     assert_eq!(records(), 0);
 }
@@ -159,7 +159,7 @@ fn nothing_is_changed_while_the_record_of_what_was_done_before_can_not_be_remove
         assert!(error.contains("remove the record of an earlier transaction"), "{fault:?}: {error}");
         assert_eq!(scene.content("3"), Some(old("3")), "{fault:?}");
         fs::remove_file(scene.path("new")).unwrap();
-        assert_eq!(scene.restart(None).0, RecoveryReport::default(), "{fault:?}: its owner lives");
+        assert_eq!(scene.start_beside(None).0, RecoveryReport::default(), "{fault:?}: its owner lives");
         assert_eq!(scene.content("new"), None, "{fault:?}");
 
         disk.break_down(&[]);

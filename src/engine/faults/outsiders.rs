@@ -1,6 +1,6 @@
 //! Somebody else is at the files in the very moment they are changed.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Instant};
 
 use super::*;
 
@@ -167,5 +167,26 @@ fn nobody_else_may_read_a_new_content_before_it_is_complete() {
         assert!(engine.apply(&request, &NoEditor, &CancelToken::new()).applied);
         assert_eq!(*seen.lock().unwrap(), Some(0o600), "{name}");
         assert_eq!(mode(&scene.path(name)), in_the_end, "{name}");
+    }
+}
+
+#[test]
+fn what_is_read_while_an_edit_is_under_way_is_not_taken_for_what_is_there_afterwards() {
+    for (file_system, last) in [(FileSystem::Able, "exchange"), (FileSystem::Plainest, "replace")] {
+        let scene = Scene::new(file_system);
+        let (engine, disk) = scene.engine(None);
+        let (engine, path, since) = (Arc::new(engine), scene.path("0"), Instant::now());
+        let read = move |engine: &Engine, path: &Path| {
+            let requests = [EmbeddingData { path: path.to_owned(), ..EmbeddingData::default() }];
+            let cancel = &CancelToken::new();
+            let asking = Asking { documents: &Arc::default(), max_bytes: u64::MAX, since, cancel };
+            engine.snippets(&requests, &asking, |_, found| found.unwrap().text.to_owned()).remove(0)
+        };
+        let (reader, there, seen) = (engine.clone(), path.clone(), Arc::new(Mutex::new(None)));
+        let sees = seen.clone();
+        disk.before(last, move || *sees.lock().unwrap() = Some(read(&reader, &there)));
+        assert!(scene.apply(&engine, &SCENARIOS[0], Atomicity::Transaction).applied);
+        assert_eq!(seen.lock().unwrap().as_deref(), Some(&*old("0")), "{file_system:?}");
+        assert_eq!(read(&engine, &path), new("0"), "{file_system:?}");
     }
 }

@@ -97,7 +97,7 @@ impl Scene {
             permits: 1,
             open_dirs: 4,
             max_commit_dirs: 8,
-            max_file_bytes: 1 << 20,
+            max_file_bytes: 2 << 20,
             cache: Arc::new(HashCache::new(CacheLimits::default())),
             locking: LockingPolicy::None,
             state_dir: Some(self.state.path().to_path_buf()),
@@ -111,8 +111,26 @@ impl Scene {
 
     /// Starts anew, as after a crash, with a disk that may fail again.
     pub(super) fn restart(&self, fault: Option<(usize, Fault)>) -> (RecoveryReport, usize) {
+        #[cfg(unix)]
+        self.wait_for_locks();
+        self.start_beside(fault)
+    }
+
+    /// Starts another one, be the first one dead or alive.
+    pub(super) fn start_beside(&self, fault: Option<(usize, Fault)>) -> (RecoveryReport, usize) {
         let (engine, disk) = self.engine(fault);
         (engine.recovered(), disk.done.load(SeqCst))
+    }
+
+    /// A child process that another test starts has the locks of the dead too, until it runs its program.
+    #[cfg(unix)]
+    fn wait_for_locks(&self) {
+        for part in ["transactions", "temporary", "undo"] {
+            for entry in fs::read_dir(self.state.path().join(part)).unwrap() {
+                let file = fs::File::open(entry.unwrap().path()).unwrap();
+                rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+            }
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> std::path::PathBuf {

@@ -44,8 +44,9 @@ pub(crate) struct Before {
 }
 
 impl UndoEntry {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut to = Encoder::new(Kind::Undo);
+    /// Encodes it behind so many zeros.
+    pub(super) fn encode_behind(&self, begin: usize) -> Vec<u8> {
+        let mut to = Encoder::behind(begin, Kind::Undo);
         to.uuid(self.origin);
         for step in &self.steps {
             match step {

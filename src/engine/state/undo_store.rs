@@ -99,9 +99,8 @@ impl UndoStore {
 
     /// Keeps an entry; the oldest ones go to make room.
     pub fn keep(&self, entry: &UndoEntry, now: SystemTime) -> io::Result<KeptAt> {
-        let mut encoded = entry.encode();
-        let entry_bytes = encoded.len() as u64;
-        let bytes = HEAD_BYTES as u64 + 1 + entry_bytes;
+        let mut encoded = entry.encode_behind(HEAD_BYTES + 1);
+        let bytes = encoded.len() as u64;
         self.check_size(bytes)?;
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.last = now.max(log.last + Duration::from_nanos(1));
@@ -114,8 +113,9 @@ impl UndoStore {
             Some(own) => own,
             None => self.begin_file(now)?,
         };
-        let head = Head { origin: entry.origin, kept: log.last, bytes: entry_bytes };
-        encoded.splice(..0, head.encode().into_iter().chain([KEPT]));
+        let head = Head { origin: entry.origin, kept: log.last, bytes: bytes - HEAD_BYTES as u64 - 1 };
+        encoded[..HEAD_BYTES].copy_from_slice(&head.encode());
+        encoded[HEAD_BYTES] = KEPT;
         if let Err(error) = write_all(&*self.disk, &own.file, &encoded) {
             // What is torn stays at the end of a file that nobody appends to any more, unless it can be cut off.
             let cut = self.disk.set_len(&own.file, own.bytes);
