@@ -228,7 +228,7 @@ pub(crate) fn decode_any(bytes: &[u8]) {
             assert_eq!(record.encode(), bytes);
         }
         if let Ok(entry) = UndoEntry::decode(&bytes) {
-            assert_eq!(entry.encode(), bytes);
+            assert_eq!(entry.encode_behind(0), bytes);
         }
     }
 }
