@@ -21,6 +21,7 @@ mod range;
 mod read;
 mod scan;
 pub(crate) mod state;
+mod verified_text;
 
 use std::{
     path::{Path, PathBuf},

@@ -10,7 +10,7 @@ use crate::{
     disk::Metadata,
     engine::{
         Change, CreateFileData, Guard, TextChange, WriteSnippetData, file::FileContent, range::RangeFinder,
-        read::VerifiedText,
+        verified_text::VerifiedText,
     },
     error::{ActualHashes, GuardKind, IoError, IoErrorKind},
     roots::RootedPath,
