@@ -42,7 +42,7 @@ pub use edit::{
 pub use editor::{BufferEdit, EditedBuffer, Editor, EditorError, NoEditor};
 pub use os_locks::LockingPolicy;
 pub use range::TextRange;
-pub use read::{Asking, EmbeddingData, Snippet, SnippetRef};
+pub use read::{Asking, EmbeddingData, Found, Snippet, SnippetRef};
 pub use scan::{ChangedFileData, FileData, ScanStatus};
 pub use state::{RecoveryReport, UndoLimits};
 

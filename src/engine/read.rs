@@ -5,6 +5,7 @@ use std::{
     mem,
     ops::Range,
     path::{Path, PathBuf},
+    slice,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -86,111 +87,127 @@ impl From<SnippetRef<'_>> for Snippet {
     }
 }
 
+/// The snippets of one file, each with the index of its request.
+pub struct Found<'f, P> {
+    indexes: slice::Iter<'f, usize>,
+    requests: &'f [EmbeddingData<P>],
+    /// Or why there is none.
+    text: Result<VerifiedText<'f>, IoError>,
+    /// What was read for who names none.
+    source: Source,
+    room: &'f Room,
+    /// Room that they have taken.
+    text_bytes: u64,
+}
+
+impl<'f, P> Iterator for Found<'f, P> {
+    type Item = (usize, Result<SnippetRef<'f>, IoError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = *self.indexes.next()?;
+        let request = &self.requests[index];
+        let found = match &mut self.text {
+            Ok(text) => text.snippet(request, request.source.unwrap_or(self.source), self.room),
+            Err(error) => Err(error.clone()),
+        };
+        self.text_bytes += found.as_ref().map_or(0, |snippet| snippet.text.len() as u64);
+        Some((index, found))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.indexes.size_hint()
+    }
+}
+
+impl<P> ExactSizeIterator for Found<'_, P> {}
+
 impl Engine {
-    /// Reads snippets and makes something of each while its text is at hand; the results have the length and order of the
-    /// requests. `make` also gets the index of the request, and may be called again for one whose first result is dropped.
+    /// Reads snippets; the results have the length and order of the requests.
+    pub fn each_snippet(&self, requests: &[EmbeddingData], asking: &Asking) -> Vec<Result<Snippet, IoError>> {
+        let owned = |(index, found): (_, Result<SnippetRef, _>)| (index, found.map(Snippet::from));
+        let files = self.snippets(requests, asking, |found| found.map(owned).collect::<Vec<_>>());
+        let mut all: Vec<_> = files.into_iter().flatten().collect();
+        all.sort_unstable_by_key(|(index, _)| *index);
+        all.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Reads snippets and makes something of those of each file while their texts are at hand; `make` gets each with the
+    /// index of its request, and may be called again for some whose first result is dropped.
     pub fn snippets<P: AsRef<Path> + Sync, R: Send>(
         &self,
         requests: &[EmbeddingData<P>],
         &Asking { documents, max_bytes, since, cancel }: &Asking,
-        make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
+        make: impl Fn(&mut Found<P>) -> R + Sync,
     ) -> Vec<R> {
         let room = Room { left: AtomicU64::new(max_bytes), limit: max_bytes };
         let mut files = by_spelling(requests);
-        if let [FileGroup { spelling, source: None | Some(Source::Disk), .. }] = files[..] {
+        if let [file @ FileGroup { source: None | Some(Source::Disk), .. }] = &files[..] {
             if documents.is_empty() && !cancel.is_cancelled() {
-                return self.snippets_of_file(spelling, since, requests, &room, make);
+                return vec![self.snippets_of_file(file, since, requests, &room, make)];
             }
         }
         let documents = self.locate(documents.clone());
         let roots = self.roots();
         let resolver = Resolver::new(&roots, &self.dir_budget);
-        let read = |file: &FileGroup| {
-            let path = resolver.resolve(file.spelling);
-            let reading = Reading { documents: &documents, requests, room: &room, cancel };
-            let (mut made, mut text_bytes) = (Vec::with_capacity(file.items.len()), 0);
-            let source = self.read_snippets(&path, file, &reading, |index, found| {
-                text_bytes += found.as_ref().map_or(0, |snippet| snippet.text.len() as u64);
-                made.push(make(index, found));
-            });
-            ReadFile { origin: path.map(|path| (path.absolute(), source)).ok(), made, text_bytes }
-        };
+        let reading = Reading { resolver: &resolver, documents: &documents, requests, room: &room, cancel };
+        let read = |file: &FileGroup| self.read_group(file, &reading, &make);
         let mut read_files = self.workers.map(&files, read);
         // Which spellings lead to one file is known now; what they have in common has to come from one reading.
         for (first, other) in same_files(&files, &read_files) {
             let items = mem::take(&mut files[other].items);
             files[first].items.extend(items);
             for file in [first, other] {
-                read_files[file].made.clear();
+                read_files[file].made = None;
                 room.give_back(mem::take(&mut read_files[file].text_bytes));
             }
             read_files[first] = read(&files[first]);
         }
-        let left_out = |index| make(index, Err(IoError::new("", IoErrorKind::Internal("an item was left out".into()))));
-        in_order_asked(requests.len(), &files, read_files.into_iter().map(|file| file.made), left_out)
+        read_files.into_iter().filter_map(|file| file.made).collect()
     }
 
     /// The same for requests that all speak of one file, where no documents are open.
     fn snippets_of_file<P, R>(
         &self,
-        spelling: &Path,
+        file: &FileGroup,
         since: Instant,
         requests: &[EmbeddingData<P>],
         room: &Room,
-        make: impl Fn(usize, Result<SnippetRef, IoError>) -> R,
-    ) -> Vec<R> {
-        let reading = self.last_reading.since(since, spelling, || {
-            let path = Resolver::new(&self.roots(), &self.dir_budget).resolve(spelling)?;
+        make: impl Fn(&mut Found<P>) -> R,
+    ) -> R {
+        let reading = self.last_reading.since(since, file.spelling, || {
+            let path = Resolver::new(&self.roots(), &self.dir_budget).resolve(file.spelling)?;
             let _permit = self.permits.acquire();
             let (content, _) = self.read_file(&path)?;
             Ok((path, content))
         });
-        let verified = reading.as_ref().map_err(IoError::clone);
-        let mut verified = verified.and_then(|reading| VerifiedText::new(&reading.path, &reading.content));
-        let found = requests.iter().map(|request| match &mut verified {
-            Ok(verified) => verified.snippet(request, Source::Disk, room),
-            Err(error) => Err(error.clone()),
-        });
-        found.enumerate().map(|(index, found)| make(index, found)).collect()
+        let text = reading.as_ref().map_err(IoError::clone);
+        let text = text.and_then(|reading| VerifiedText::new(&reading.path, &reading.content));
+        make(&mut Found { indexes: file.items.iter(), requests, text, source: Source::Disk, room, text_bytes: 0 })
     }
 
-    /// Gives the snippets of one file to `take`, in the order of its items, and says where they were read from.
-    fn read_snippets<P>(
+    fn read_group<P, R>(
         &self,
-        path: &Result<RootedPath, IoError>,
         file: &FileGroup,
-        &Reading { documents, requests, room, cancel }: &Reading<P>,
-        mut take: impl FnMut(usize, Result<SnippetRef, IoError>),
-    ) -> Source {
-        let items = &file.items;
-        let mut fail = |error: IoError| items.iter().for_each(|&index| take(index, Err(error.clone())));
-        let path = match path {
-            Ok(path) => path,
-            Err(error) => {
-                fail(error.clone());
-                return Source::Disk;
+        &Reading { resolver, documents, requests, room, cancel }: &Reading<P>,
+        make: impl Fn(&mut Found<P>) -> R,
+    ) -> ReadFile<R> {
+        let path = resolver.resolve(file.spelling);
+        let (source, content) = match &path {
+            Ok(path) if cancel.is_cancelled() => {
+                (Source::Disk, Err(IoError::new(path.relative(), IoErrorKind::Cancelled)))
             }
+            Ok(path) => self.read_source(path, file, documents),
+            Err(error) => (Source::Disk, Err(error.clone())),
         };
-        if cancel.is_cancelled() {
-            fail(IoError::new(path.relative(), IoErrorKind::Cancelled));
-            return Source::Disk;
-        }
-        let (source, content) = self.read_source(path, file, documents);
-        let verified = content.as_ref().map_err(IoError::clone).and_then(|content| VerifiedText::new(path, content));
-        let mut verified = match verified {
-            Ok(verified) => verified,
-            Err(error) => {
-                fail(error);
-                return source;
-            }
-        };
+        let text = path.as_ref().and_then(|path| Ok((path, content.as_ref()?))).map_err(IoError::clone);
+        let text = text.and_then(|(path, content)| VerifiedText::new(path, content));
         // The file and a document with the same text are one to who names neither.
-        let open = if verified.version.is_some() { Source::Buffer } else { source };
-        for &index in items {
-            let request = &requests[index];
-            take(index, verified.snippet(request, request.source.unwrap_or(open), room));
-        }
-        source
+        let is_open = text.as_ref().is_ok_and(|text| text.version.is_some());
+        let unnamed = if is_open { Source::Buffer } else { source };
+        let mut found = Found { indexes: file.items.iter(), requests, text, source: unnamed, room, text_bytes: 0 };
+        let made = Some(make(&mut found));
+        let text_bytes = found.text_bytes;
+        ReadFile { origin: path.map(|path| (path.absolute(), source)).ok(), made, text_bytes }
     }
 
     /// Reads what is asked for; by default a document that is open with unsaved changes, else the file.
@@ -224,6 +241,7 @@ impl Engine {
 
 /// What the readings of one request have in common.
 struct Reading<'r, P> {
+    resolver: &'r Resolver<'r>,
     documents: &'r Located,
     requests: &'r [EmbeddingData<P>],
     room: &'r Room,
@@ -257,34 +275,15 @@ fn by_spelling<P: AsRef<Path>>(requests: &[EmbeddingData<P>]) -> Vec<FileGroup<'
     files
 }
 
-/// What was made of all files in the order of the requests.
-fn in_order_asked<R>(
-    requests: usize,
-    files: &[FileGroup],
-    made: impl Iterator<Item = Vec<R>>,
-    left_out: impl Fn(usize) -> R,
-) -> Vec<R> {
-    let mut all = Vec::with_capacity(requests);
-    made.for_each(|mut of_file| all.append(&mut of_file));
-    let asked = || files.iter().flat_map(|file| &file.items).copied();
-    if all.len() == requests && asked().eq(0..requests) {
-        return all;
-    }
-    let mut results: Vec<Option<R>> = (0..requests).map(|_| None).collect();
-    for (index, result) in asked().zip(all) {
-        results[index] = Some(result);
-    }
-    results.into_iter().enumerate().map(|(index, result)| result.unwrap_or_else(|| left_out(index))).collect()
-}
-
 /// The real path of a file, and whether it was read or its document.
 type Origin = (PathBuf, Source);
 
-/// What was made of the items of one file, in their order.
+/// What was made of the items of one file.
 struct ReadFile<R> {
     /// `None` if the path could not be resolved.
     origin: Option<Origin>,
-    made: Vec<R>,
+    /// `None` if it was made together with those of another spelling.
+    made: Option<R>,
     /// Room that the texts have taken.
     text_bytes: u64,
 }

@@ -35,7 +35,7 @@ use crate::{
     CancelToken,
     engine::{
         Asking, Atomicity, CacheStatus, Change, ChangedFileData, CreateFileData, Durability, EditOutcome, EditRequest,
-        Editor, EmbeddingData, FileData, FileOutcome, NoEditor, RecoveryReport, Snippet, SnippetRef, WriteSnippetData,
+        Editor, EmbeddingData, FileData, FileOutcome, Found, NoEditor, RecoveryReport, Snippet, WriteSnippetData,
         WriteStatus,
     },
     error::{IoError, IoErrorKind, Warning},
@@ -93,7 +93,7 @@ impl IoManagerHandle {
         let since = Instant::now();
         self.run(move |inner, cancel| {
             let asking = Asking { documents: &Arc::default(), max_bytes: u64::MAX, since, cancel };
-            inner.engine.snippets(&requests, &asking, |_, found| found.map(Snippet::from))
+            inner.engine.each_snippet(&requests, &asking)
         })
         .await
     }
@@ -233,15 +233,15 @@ impl IoManagerHandle {
         cancel: &CancelToken,
     ) -> Result<Vec<Result<Snippet, IoError>>, IoError> {
         let asking = Asking { documents: &Arc::default(), max_bytes: u64::MAX, since: Instant::now(), cancel };
-        self.snippets_with(requests, &asking, |_, found| found.map(Snippet::from))
+        self.inner.enter(|inner| inner.engine.each_snippet(requests, &asking))
     }
 
-    /// The same for who has documents open, or asked a while ago, and makes something else of each snippet.
+    /// The same for who has documents open, or asked a while ago, and makes something else of the snippets of each file.
     pub fn snippets_with<P: AsRef<Path> + Sync, R: Send>(
         &self,
         requests: &[EmbeddingData<P>],
         asking: &Asking,
-        make: impl Fn(usize, Result<SnippetRef, IoError>) -> R + Sync,
+        make: impl Fn(&mut Found<P>) -> R + Sync,
     ) -> Result<Vec<R>, IoError> {
         self.inner.enter(|inner| inner.engine.snippets(requests, asking, make))
     }

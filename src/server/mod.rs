@@ -8,6 +8,7 @@ mod decode;
 mod documents;
 mod edit_request;
 mod editor;
+mod encoded_snippets;
 mod errors;
 mod file_events;
 mod lifecycle;

@@ -2,7 +2,8 @@
 
 use super::{
     convert,
-    method::{Call, Encode, Method, Reply, RpcError},
+    encoded_snippets::{EncodedSnippets, FileAnswers},
+    method::{Call, Method, Reply, RpcError},
     session::Session,
 };
 use crate::{
@@ -32,49 +33,18 @@ impl Method for Snippets {
             since: call.received,
             cancel: &call.cancel,
         };
-        let encoded = session.manager.snippets_with(&wanted, &asking, |index, found| {
-            encoded(&answer(ids[index].as_ref(), &wanted[index].path, found))
+        let answers = session.manager.snippets_with(&wanted, &asking, |found| {
+            FileAnswers::encode(
+                found.map(|(index, found)| (index, answer(ids[index].as_ref(), &wanted[index].path, found))),
+            )
         })?;
         if call.cancel.is_cancelled() {
             return Err(RpcError::cancelled());
         }
-        let snippets = encoded.into_iter().collect::<serde_json::Result<_>>();
-        let snippets =
-            snippets.map_err(|error| RpcError::internal(format!("a snippet could not be encoded: {error}")))?;
-        Ok(EncodedSnippets { snippets }.into())
+        let files = answers.into_iter().collect::<serde_json::Result<_>>();
+        let files = files.map_err(|error| RpcError::internal(format!("a snippet could not be encoded: {error}")))?;
+        Ok(EncodedSnippets { files }.into())
     }
-}
-
-/// A [`SnippetsResult`](snippets::SnippetsResult) whose items are JSON already.
-pub(crate) struct EncodedSnippets {
-    snippets: Vec<Vec<u8>>,
-}
-
-impl Encode for EncodedSnippets {
-    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()> {
-        let separated = self.snippets.iter().map(|snippet| snippet.len() + ",".len());
-        message.reserve(r#"{"snippets":[]}}"#.len() + separated.sum::<usize>());
-        message.extend(br#"{"snippets":["#);
-        for (index, snippet) in self.snippets.iter().enumerate() {
-            if index > 0 {
-                message.push(b',');
-            }
-            message.extend(snippet);
-        }
-        message.extend(b"]}");
-        Ok(())
-    }
-}
-
-fn encoded(snippet: &SnippetResult) -> serde_json::Result<Vec<u8>> {
-    let (uri, text) = match snippet {
-        SnippetResult::Ok(SnippetText { uri, text, .. }) => (uri, *text),
-        SnippetResult::Error(SnippetError { uri, .. }) => (uri, ""),
-    };
-    // With room for what is escaped in most texts and for the rest, so that it is seldom moved.
-    let mut json = Vec::with_capacity(uri.as_str().len() + text.len() + text.len() / 8 + 256);
-    serde_json::to_writer(&mut json, snippet)?;
-    Ok(json)
 }
 
 fn split(query: SnippetQuery, session: &Session) -> (Option<Id>, EmbeddingData<FileUri>) {

@@ -180,7 +180,7 @@ fn what_is_read_while_an_edit_is_under_way_is_not_taken_for_what_is_there_afterw
             let requests = [EmbeddingData { path: path.to_owned(), ..EmbeddingData::default() }];
             let cancel = &CancelToken::new();
             let asking = Asking { documents: &Arc::default(), max_bytes: u64::MAX, since, cancel };
-            engine.snippets(&requests, &asking, |_, found| found.unwrap().text.to_owned()).remove(0)
+            engine.each_snippet(&requests, &asking).remove(0).unwrap().text
         };
         let (reader, there, seen) = (engine.clone(), path.clone(), Arc::new(Mutex::new(None)));
         let sees = seen.clone();

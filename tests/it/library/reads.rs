@@ -9,8 +9,8 @@ use std::{
 
 use ploke_io::{
     CancelToken,
-    engine::{Asking, EmbeddingData, Guard, SnippetRef, TextRange},
-    error::{GuardKind, IoError, IoErrorKind},
+    engine::{Asking, EmbeddingData, Found, Guard, TextRange},
+    error::{GuardKind, IoErrorKind},
     hash::{ContentHash, TrackingHash},
 };
 use uuid::Uuid;
@@ -210,7 +210,7 @@ fn requests_that_came_before_a_reading_share_it_and_later_ones_do_not() {
     let read = |since: Instant| {
         let asking = Asking { documents: &Default::default(), max_bytes: u64::MAX, since, cancel: &CancelToken::new() };
         let requests = std::slice::from_ref(&request);
-        let read = |_, found: Result<SnippetRef, IoError>| found.map(|snippet| snippet.text.to_owned());
+        let read = |found: &mut Found<_>| found.next().unwrap().1.map(|snippet| snippet.text.to_owned());
         fixture.manager.snippets_with(requests, &asking, read).unwrap().remove(0)
     };
     let earlier = Instant::now();
