@@ -26,8 +26,10 @@ pub(crate) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, RpcError> {
     // Keeping track of the path costs time, so it is done only when it is known that there is something wrong.
     read(json).or_else(|_| {
         let mut json = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(Strict(&mut json))
-            .map_err(|error| invalid(&json_path(error.path()), error.inner()))
+        let value = serde_path_to_error::deserialize(Strict(&mut json))
+            .map_err(|error| invalid(&json_path(error.path()), error.inner()))?;
+        json.end().map_err(|error| invalid("", &error))?;
+        Ok(value)
     })
 }
 

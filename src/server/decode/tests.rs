@@ -44,6 +44,14 @@ fn params_nested_10_000_deep_are_an_error_and_no_crash() {
 }
 
 #[test]
+fn what_stands_behind_the_params_is_an_error() {
+    for json in ["{}{}", "{}]", "{} x", r#"{"name":"a"},"extra":1"#] {
+        assert!(decode_params::<Value>(json).unwrap_err().message.contains("trailing characters"), "{json}");
+        assert!(decode_params::<StatusParams>(json).is_err(), "{json}");
+    }
+}
+
+#[test]
 fn params_that_were_left_out_are_empty() {
     assert_eq!(decode(json!(null)), Ok(StatusParams {}));
     assert_eq!(decode(json!({})), Ok(StatusParams {}));

@@ -17,7 +17,7 @@ use tracing::field::Empty;
 
 use super::{
     End,
-    envelope::Params,
+    envelope::{Params, Refused},
     in_flight::{Asked, Help, InFlight, Limits, NotAdmitted, Ticket, Turn, Waiting, Worker},
     lsp::Lsp,
     outbox::encode_notification,
@@ -52,6 +52,16 @@ pub(super) enum Job {
     Shutdown,
 }
 
+impl Job {
+    /// Why it is no request, if that has been found out only now.
+    fn refused(self) -> Option<Refused> {
+        match self {
+            Self::Ploke { params, .. } => params.read_again()?.err(),
+            Self::Shutdown => None,
+        }
+    }
+}
+
 impl Dispatch {
     pub fn new(limits: Limits, reader: Reader, lsp: Lsp, connection: Connection) -> Self {
         let outbox = connection.outbox.clone();
@@ -78,9 +88,13 @@ impl Dispatch {
                 self.shut_down.fetch_or(alone, Relaxed);
                 self.help(help);
             }
-            Err((NotAdmitted::Duplicate, request)) => {
-                self.refuse(&request.asked, &RpcError::invalid_request("id: a request with this id is in flight"));
-            }
+            Err((NotAdmitted::Duplicate, request)) => match request.job.refused() {
+                Some(Refused { id, error }) => self.answer_at_once(&id, &error),
+                None => {
+                    let error = RpcError::invalid_request("id: a request with this id is in flight");
+                    self.refuse(&request.asked, &error);
+                }
+            },
             // The process is about to end; nothing is answered any more.
             Err((NotAdmitted::Closed, _)) => {}
         }
@@ -213,14 +227,14 @@ impl Dispatch {
         let Asked { id, method, received } = &asked;
         let span = tracing::info_span!("request", %id, method, duration_us = Empty, result = Empty);
         let _span = span.enter();
-        let Answer { changes, response } = catch_unwind(AssertUnwindSafe(|| self.run(&asked, cancel, job)))
-            .unwrap_or_else(|_| {
-                tracing::error!("the handler panicked");
-                RpcError::internal(format!("{method}: the handler panicked")).into()
-            });
-        let (message, error) = match response {
-            Ok(message) => (message, None),
-            Err(error) => (encode_error(id, &error), Some(error.code)),
+        let answer = catch_unwind(AssertUnwindSafe(|| self.run(&asked, cancel, job))).unwrap_or_else(|_| {
+            tracing::error!("the handler panicked");
+            Ok(RpcError::internal(format!("{method}: the handler panicked")).into())
+        });
+        let (changes, message, error) = match answer {
+            Ok(Answer { changes, response: Ok(message) }) => (changes, message, None),
+            Ok(Answer { changes, response: Err(error) }) => (changes, encode_error(id, &error), Some(error.code)),
+            Err(Refused { id, error }) => (Vec::new(), encode_error(&id, &error), Some(error.code)),
         };
         let Connection { outbox, metrics, .. } = &self.connection;
         let in_time = self.in_flight.finish(ticket, || {
@@ -239,14 +253,21 @@ impl Dispatch {
         tracing::debug!("done");
     }
 
-    fn run(&self, &Asked { ref id, received, .. }: &Asked, cancel: CancelToken, job: Job) -> Answer {
+    /// Carries a request out, or refuses what turns out to be none.
+    fn run(&self, &Asked { ref id, received, .. }: &Asked, cancel: CancelToken, job: Job) -> Result<Answer, Refused> {
         match job {
             Job::Ploke { route, session, documents, params } => {
-                (route.answer)(&Call { session, documents, id: id.clone(), received, cancel }, params.get())
+                let call = Call { session, documents, id: id.clone(), received, cancel };
+                let answer = (route.answer)(&call, params.get());
+                if answer.response.is_ok() {
+                    return Ok(answer);
+                }
+                // What is no JSON was not decoded, so that nothing has been done yet.
+                params.read_again().map_or(Ok(answer), |params| Ok((route.answer)(&call, params?.get())))
             }
             Job::Shutdown => {
                 let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, &result));
-                Answer { changes: Vec::new(), response }
+                Ok(Answer { changes: Vec::new(), response })
             }
         }
     }

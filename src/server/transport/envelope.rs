@@ -32,21 +32,69 @@ pub(crate) struct Params {
     message: String,
     /// Where in the message they stand.
     range: Option<Range<usize>>,
+    /// Nobody has looked at them yet.
+    are_skimmed: bool,
 }
 
 /// A message that is answered with an error because of what it is, not because of what it asks for.
 #[derive(Debug, PartialEq)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     /// The message's id as far as it has a valid one, else null.
     pub id: RequestId,
     pub error: RpcError,
 }
 
 pub(super) fn parse(body: Vec<u8>) -> Result<Incoming, Refused> {
-    let message = String::from_utf8(body).map_err(|error| {
+    parse_text(utf8(body)?)
+}
+
+/// The same, but where a long request to one of these methods seems to end with its params, nobody looks at those: who
+/// decodes them will. If that fails, they have to be [read again](Params::read_again) to know what the message is.
+pub(super) fn skim(body: Vec<u8>, decodes_all: impl Fn(&str) -> bool) -> Result<Incoming, Refused> {
+    let message = utf8(body)?;
+    if message.len() >= LONG {
+        if let Some((id, method, params)) = skim_text(&message).filter(|(_, method, _)| decodes_all(method)) {
+            let params = Params { message, range: Some(params), are_skimmed: true };
+            return Ok(Incoming::Request { id, method, params });
+        }
+    }
+    parse_text(message)
+}
+
+/// Bytes of a message that takes a while to look at.
+const LONG: usize = 64 * 1024;
+
+/// Bytes within which the params have to begin.
+const MAX_HEAD: usize = 1024;
+
+/// The id and method of a request, and where its params stand, if it is one: that is so if they are one JSON value.
+fn skim_text(message: &str) -> Option<(RequestId, String, Range<usize>)> {
+    const NAME: &str = r#""params""#;
+    let begin = &message.as_bytes()[..message.len().min(MAX_HEAD)];
+    let name = begin.windows(NAME.len()).position(|bytes| bytes == NAME.as_bytes())?;
+    let others = message[..name].trim_end_matches(is_space).strip_suffix(',')?;
+    let value = message[name + NAME.len()..].trim_start_matches(is_space).strip_prefix(':')?;
+    let value = value.trim_end_matches(is_space).strip_suffix('}')?.trim_matches(is_space);
+    match parse_text(format!("{others}}}")) {
+        Ok(Incoming::Request { id, method, params: Params { range: None, .. } }) => {
+            Some((id, method, position_in(message, value)))
+        }
+        _ => None,
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+fn utf8(body: Vec<u8>) -> Result<String, Refused> {
+    String::from_utf8(body).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         refused(RequestId::Null, RpcError::parse_error(format!("not UTF-8: valid up to byte {valid}")))
-    })?;
+    })
+}
+
+fn parse_text(message: String) -> Result<Incoming, Refused> {
     let members: Members = serde_json::from_str(&message).map_err(|error| not_an_object(&message, error))?;
 
     let id = members.id.map(RequestId::parse);
@@ -74,7 +122,7 @@ pub(super) fn parse(body: Vec<u8>) -> Result<Incoming, Refused> {
         return Err(invalid("method: must be a string"));
     };
     let range = members.params.map(|params| position_in(&message, params.get()));
-    let params = Params { message, range };
+    let params = Params { message, range, are_skimmed: false };
     Ok(match id.flatten() {
         Some(id) => Incoming::Request { id, method, params },
         None => Incoming::Notification { method, params },
@@ -84,6 +132,18 @@ pub(super) fn parse(body: Vec<u8>) -> Result<Incoming, Refused> {
 impl Params {
     pub fn get(&self) -> Option<&str> {
         self.range.clone().map(|range| &self.message[range])
+    }
+
+    /// For who could not decode them: `None` if they are to blame, else what the message is in truth.
+    pub fn read_again(self) -> Option<Result<Self, Refused>> {
+        if !self.are_skimmed {
+            return None;
+        }
+        match parse_text(self.message) {
+            Ok(Incoming::Request { params, .. }) => (params.range != self.range).then_some(Ok(params)),
+            Ok(_) => None,
+            Err(refused) => Some(Err(refused)),
+        }
     }
 
     /// Bytes of memory they keep: the whole message.

@@ -88,7 +88,11 @@ impl Reader {
 
     fn receive(&mut self, dispatch: &Arc<Dispatch>, body: Vec<u8>) -> Option<End> {
         let received = Instant::now();
-        match envelope::parse(body) {
+        let incoming = match &self.phase {
+            Phase::Running(_) => envelope::skim(body, |method| self.routes.iter().any(|route| route.name == method)),
+            Phase::Uninitialized | Phase::ShutDown(_) => envelope::parse(body),
+        };
+        match incoming {
             Ok(Incoming::Request { id, method, params }) => self.request(dispatch, id, &method, params, received),
             Ok(Incoming::Notification { method, params }) => return self.notification(dispatch, &method, &params),
             Ok(Incoming::Response(text)) => match &self.phase {

@@ -234,6 +234,32 @@ fn wrong_params_are_refused_by_their_path() {
 }
 
 #[test]
+fn a_long_request_is_answered_as_a_short_one() {
+    let mut client = client();
+    let padding = " ".repeat(100_000);
+    for (id, params, expected) in [
+        (json!(1), r#"{"value":7}"#, Ok(7)),
+        (json!(1), r#"{"value":7},"extra":{}"#, Ok(7)),
+        (json!(1), r#"{"vallue":7}"#, Err(code::INVALID_PARAMS)),
+        (json!(1), r#"{"vallue":7},"extra":{}"#, Err(code::INVALID_PARAMS)),
+        (json!(1), r#"{"value":7},"params":{}"#, Err(code::INVALID_REQUEST)),
+        (Value::Null, r#"{"value":7},"id":2"#, Err(code::INVALID_REQUEST)),
+        (Value::Null, r#"{"value":7}]"#, Err(code::PARSE_ERROR)),
+        (Value::Null, r#"{"value":7"#, Err(code::PARSE_ERROR)),
+    ] {
+        for padding in ["", &padding] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{padding}{params}}}"#);
+            client.send_body(body.as_bytes());
+            match expected {
+                Ok(value) => assert_eq!(client.result(id.clone()), json!(value), "{params}"),
+                Err(code) => assert_eq!(client.error(id.clone()).0, code, "{params}"),
+            }
+        }
+    }
+    client.assert_alive();
+}
+
+#[test]
 fn absent_params_are_an_empty_object() {
     let mut client = client();
     client.send(json!({ "jsonrpc": "2.0", "id": null, "method": "test/echo" }));

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::server::errors::code;
 
@@ -113,4 +115,108 @@ fn params_nested_10_000_deep_are_carried_without_recursion() {
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let (_, _, params) = request(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{deep}}}"#));
     assert_eq!(params.as_deref(), Some(deep.as_str()));
+}
+
+/// A message whose params are long, with `before` in front of them and `behind` behind them.
+fn long(before: &str, behind: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0",{before}"params":{{"x":"{}"}}{behind}"#, "é".repeat(LONG))
+}
+
+fn skim_str(message: &str) -> Result<Incoming, Refused> {
+    skim(message.as_bytes().to_vec(), |method| method == "m")
+}
+
+fn is_skimmed(message: &str) -> bool {
+    matches!(skim_str(message), Ok(Incoming::Request { params: Params { are_skimmed: true, .. }, .. }))
+}
+
+#[test]
+fn the_params_of_a_long_request_are_looked_at_once() {
+    for (before, behind) in [
+        (r#""id":1,"method":"m","#, "}"),
+        (r#""method":"m","id":"a","#, "} "),
+        ("\"x\":[],\t\"method\":\"m\",\n\"id\":null\r\n, ", " \n} \r\n"),
+    ] {
+        let message = long(before, behind);
+        let (Ok(Incoming::Request { id, method, params }), Ok(whole)) = (skim_str(&message), parse_str(&message))
+        else {
+            panic!("{before}")
+        };
+        assert!(params.are_skimmed, "{before}");
+        let params = Params { are_skimmed: false, ..params };
+        assert_eq!(Incoming::Request { id, method, params }, whole);
+    }
+}
+
+#[test]
+fn what_is_no_long_request_with_its_params_last_is_parsed_at_once() {
+    let id_and_method = r#""id":1,"method":"m","#;
+    for message in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}}"#.to_owned(),
+        long(r#""id":1,"method":"other","#, "}"),
+        long(r#""id":1,"#, r#","method":"m"}"#),
+        long(r#""method":"m","#, "}"),
+        long(r#""id":1.5,"method":"m","#, "}"),
+        long(r#""id":1,"id":2,"method":"m","#, "}"),
+        long(r#""id":1,"method":"m","p\u0061rams":1,"#, "}"),
+        long(&format!(r#"{id_and_method}"x":{{"#), "}}"),
+        long(&format!(r#"{id_and_method}"x":"{}","#, "y".repeat(MAX_HEAD)), "}"),
+    ] {
+        assert!(!is_skimmed(&message), "{}", &message[..100]);
+        assert_eq!(
+            skim_str(&message).map_err(|refused| refused.error.code),
+            parse_str(&message).map_err(|refused| refused.error.code)
+        );
+    }
+}
+
+#[test]
+fn what_was_only_skimmed_is_read_again_as_what_it_is() {
+    let request = |message: &str| match skim_str(message) {
+        Ok(Incoming::Request { params, .. }) => params,
+        other => panic!("{other:?}"),
+    };
+    let message = |behind| long(r#""id":1,"method":"m","#, behind);
+    assert_eq!(request(&message("}")).read_again(), None);
+
+    let more = request(&message(r#","extra":{}}"#)).read_again().unwrap().unwrap();
+    assert!(more.get().unwrap().ends_with("é\"}"));
+
+    for (behind, code, id) in [
+        ("", code::PARSE_ERROR, RequestId::Null),
+        ("]}", code::PARSE_ERROR, RequestId::Null),
+        ("}}", code::PARSE_ERROR, RequestId::Null),
+        (r#","id":2}"#, code::INVALID_REQUEST, RequestId::Null),
+        (r#","params":{}}"#, code::INVALID_REQUEST, RequestId::Number(1)),
+    ] {
+        let refused = request(&message(behind)).read_again().unwrap().unwrap_err();
+        assert_eq!((refused.error.code, refused.id), (code, id), "{behind}");
+    }
+}
+
+proptest! {
+    /// A text that could be a message: members in any order, some of them twice or broken.
+    #[test]
+    fn params_that_were_skimmed_are_those_of_the_message_if_they_are_json(
+        members in prop::collection::vec(
+            prop::sample::select(vec![
+                r#""jsonrpc":"2.0""#, r#""id":1"#, r#""id":"\"params\":""#, r#""method":"m""#, r#""params":{"x":1}"#,
+                r#" "params" : [ ] "#, r#""params":"}""#, r#""params":{"params":{}}"#, r#""x":{"params":1}"#, r#""x":""#, "{", "}",
+                r#""par\u0061ms":1"#, "",
+            ]),
+            0..7,
+        ),
+        separator in prop::sample::select(vec![",", " ,\n", ",,", ""]),
+        end in prop::sample::select(vec!["}", "} ", "}}", ""]),
+    ) {
+        let head = [r#""jsonrpc":"2.0""#, r#""id":7"#, r#""method":"m""#];
+        for members in [members.clone(), head.into_iter().chain(members).collect()] {
+            let message = format!("{{{}{end}", members.join(separator));
+            let Some((id, method, range)) = skim_text(&message) else { continue };
+            if serde_json::from_str::<IgnoredAny>(&message[range.clone()]).is_ok() {
+                let params = Params { message: message.clone(), range: Some(range), are_skimmed: false };
+                prop_assert_eq!(parse_str(&message), Ok(Incoming::Request { id, method, params }));
+            }
+        }
+    }
 }
