@@ -126,7 +126,8 @@ impl Engine {
     pub fn each_snippet(&self, requests: &[EmbeddingData], asking: &Asking) -> Vec<Result<Snippet, IoError>> {
         let owned = |(index, found): (_, Result<SnippetRef, _>)| (index, found.map(Snippet::from));
         let files = self.snippets(requests, asking, |found| found.map(owned).collect::<Vec<_>>());
-        let mut all: Vec<_> = files.into_iter().flatten().collect();
+        let mut all = Vec::with_capacity(requests.len());
+        files.into_iter().for_each(|mut of_file| all.append(&mut of_file));
         all.sort_unstable_by_key(|(index, _)| *index);
         all.into_iter().map(|(_, result)| result).collect()
     }
