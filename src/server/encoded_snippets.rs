@@ -1,10 +1,10 @@
 //! Answers to `ploke/snippets`, encoded file by file.
 
-use std::mem;
+use std::{io::Write, mem};
 
 use serde::Serialize;
 
-use super::method::Encode;
+use super::{message::Message, method::Encode};
 use crate::{
     hash::ContentHash,
     protocol::snippets::{SnippetError, SnippetResult, SnippetText},
@@ -16,27 +16,34 @@ pub(crate) struct EncodedSnippets {
 }
 
 impl Encode for EncodedSnippets {
-    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()> {
-        let mut answers: Vec<_> = self.files.iter().flat_map(FileAnswers::iter).collect();
-        answers.sort_unstable_by_key(|(index, _)| *index);
-        let separated = answers.iter().map(|(_, json)| json.len() + ",".len());
-        message.reserve(r#"{"snippets":[]}}"#.len() + separated.sum::<usize>());
-        message.extend(br#"{"snippets":["#);
-        for (place, (_, json)) in answers.into_iter().enumerate() {
-            if place > 0 {
-                message.push(b',');
-            }
-            message.extend(json);
+    fn encode(self, message: &mut Message) -> serde_json::Result<()> {
+        let mut answers = self.in_order_asked();
+        if let Some(last) = answers.iter_mut().rfind(|answers| !answers.is_empty()) {
+            last.pop();
         }
-        message.extend(b"]}");
-        Ok(())
+        message.write_all(br#"{"snippets":["#).map_err(serde_json::Error::io)?;
+        answers.into_iter().for_each(|answers| message.append(answers));
+        message.write_all(b"]}").map_err(serde_json::Error::io)
     }
 }
 
-/// The answers about one file: JSON, one behind the other.
+impl EncodedSnippets {
+    /// All answers, a comma behind each.
+    fn in_order_asked(self) -> Vec<Vec<u8>> {
+        let indexes = self.files.iter().flat_map(|file| &file.ends).map(|(index, _)| index);
+        if indexes.is_sorted() {
+            return self.files.into_iter().map(|file| file.json).collect();
+        }
+        let mut answers: Vec<_> = self.files.iter().flat_map(FileAnswers::iter).collect();
+        answers.sort_unstable_by_key(|(index, _)| *index);
+        vec![answers.into_iter().map(|(_, json)| json).collect::<Vec<_>>().concat()]
+    }
+}
+
+/// The answers about one file: JSON, one behind the other, and a comma behind each.
 pub(crate) struct FileAnswers {
     json: Vec<u8>,
-    /// The index of the request of each, and where the answer ends.
+    /// The index of the request of each, and where the answer ends with its comma.
     ends: Vec<(usize, usize)>,
 }
 
@@ -50,6 +57,7 @@ impl FileAnswers {
                 encoder.json.reserve(estimated.min(MAX_RESERVED_BYTES));
             }
             encoder.answer(&answer)?;
+            encoder.json.push(b',');
             ends.push((index, encoder.json.len()));
         }
         Ok(Self { json: encoder.json, ends })
@@ -202,9 +210,9 @@ mod tests {
 
     fn encode<'a>(files: impl Iterator<Item = Vec<(usize, SnippetResult<'a>)>>) -> String {
         let files = files.map(|answers| FileAnswers::encode(answers.into_iter()).unwrap()).collect();
-        let mut message = Vec::new();
+        let mut message = Message::default();
         EncodedSnippets { files }.encode(&mut message).unwrap();
-        String::from_utf8(message).unwrap()
+        String::from_utf8(message.pieces().flatten().copied().collect()).unwrap()
     }
 
     proptest! {

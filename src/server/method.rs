@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::session::Session;
+use super::{message::Message, session::Session};
 use crate::{CancelToken, engine::OpenDocuments, protocol::FileChange};
 
 /// A `ploke/*` request: its params are decoded as typed, `run` works on a blocking thread.
@@ -20,12 +20,12 @@ pub(crate) trait Method {
 /// What becomes JSON: all that serde knows how to, and what is JSON in parts already.
 pub(crate) trait Encode {
     /// Appends the JSON text.
-    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()>;
+    fn encode(self, message: &mut Message) -> serde_json::Result<()>;
 }
 
 impl<T: Serialize> Encode for T {
-    fn encode(&self, message: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(message, self)
+    fn encode(self, message: &mut Message) -> serde_json::Result<()> {
+        serde_json::to_writer(message, &self)
     }
 }
 

@@ -1,12 +1,16 @@
 //! Which handler answers which method, and how params become values and results become responses.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde_json::json;
 
 use super::{
     apply_edits::ApplyEdits,
     decode::decode_params,
+    message::Message,
     method::{Call, Encode, Method, Reply, RequestId, RpcError},
     scan::Scan,
     snippets::Snippets,
@@ -49,7 +53,7 @@ pub(crate) struct Answer {
     /// Changes it made, also when it is answered with an error in the end.
     pub changes: Vec<FileChange>,
     /// The whole response message.
-    pub response: Result<Vec<u8>, RpcError>,
+    pub response: Result<Message, RpcError>,
 }
 
 impl Route {
@@ -69,7 +73,7 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
     match reply {
         Ok(Reply { result, changes }) => {
             // The changes have been made and must be told, whatever happens to the result.
-            let response = catch_unwind(AssertUnwindSafe(|| encode_result(&call.id, &result)))
+            let response = catch_unwind(AssertUnwindSafe(|| encode_result(&call.id, result)))
                 .unwrap_or_else(|_| Err(RpcError::internal(format!("{}: encoding the result panicked", M::NAME))));
             Answer { changes, response }
         }
@@ -77,13 +81,14 @@ fn answer<M: Method>(call: &Call, params: Option<&str>) -> Answer {
     }
 }
 
-pub(crate) fn encode_result(id: &RequestId, result: &impl Encode) -> Result<Vec<u8>, RpcError> {
+pub(crate) fn encode_result(id: &RequestId, result: impl Encode) -> Result<Message, RpcError> {
     let encode = || {
-        let mut message = br#"{"jsonrpc":"2.0","id":"#.to_vec();
-        serde_json::to_writer(&mut message, id)?;
-        message.extend(br#","result":"#);
+        let mut begin = br#"{"jsonrpc":"2.0","id":"#.to_vec();
+        serde_json::to_writer(&mut begin, id)?;
+        begin.extend(br#","result":"#);
+        let mut message = Message::from(begin);
         result.encode(&mut message)?;
-        message.push(b'}');
+        message.write_all(b"}").map_err(serde_json::Error::io)?;
         Ok(message)
     };
     encode().map_err(|error: serde_json::Error| RpcError::internal(format!("the result could not be encoded: {error}")))

@@ -233,8 +233,10 @@ impl Dispatch {
         });
         let (changes, message, error) = match answer {
             Ok(Answer { changes, response: Ok(message) }) => (changes, message, None),
-            Ok(Answer { changes, response: Err(error) }) => (changes, encode_error(id, &error), Some(error.code)),
-            Err(Refused { id, error }) => (Vec::new(), encode_error(&id, &error), Some(error.code)),
+            Ok(Answer { changes, response: Err(error) }) => {
+                (changes, encode_error(id, &error).into(), Some(error.code))
+            }
+            Err(Refused { id, error }) => (Vec::new(), encode_error(&id, &error).into(), Some(error.code)),
         };
         let Connection { outbox, metrics, .. } = &self.connection;
         let in_time = self.in_flight.finish(ticket, || {
@@ -266,7 +268,7 @@ impl Dispatch {
                 params.read_again().map_or(Ok(answer), |params| Ok((route.answer)(&call, params?.get())))
             }
             Job::Shutdown => {
-                let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, &result));
+                let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, result));
                 Ok(Answer { changes: Vec::new(), response })
             }
         }

@@ -11,7 +11,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::protocol::{FileChange, FileChangedParams, file_changed};
+use crate::{
+    protocol::{FileChange, FileChangedParams, file_changed},
+    server::message::Message,
+};
 
 /// Messages for the client, written in the order they were queued.
 ///
@@ -33,7 +36,7 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct Queue {
-    messages: VecDeque<Vec<u8>>,
+    messages: VecDeque<Message>,
     /// Bytes of the messages that are queued or being written.
     bytes: usize,
     /// `seq` of the last `ploke/fileChanged`.
@@ -59,20 +62,20 @@ impl Outbox {
     }
 
     /// Queues one message, given as its JSON text.
-    pub fn push(&self, message: Vec<u8>) {
+    pub fn push(&self, message: impl Into<Message>) {
         let mut queue = self.lock();
-        queue.push(message);
+        queue.push(message.into());
         self.have_written(&queue);
     }
 
     /// Queues a response right behind the notification of the changes that its request has made; the caller is to
     /// [write](Self::write_queued) them.
-    pub fn push_answer(&self, changes: Vec<FileChange>, response: Vec<u8>) {
+    pub fn push_answer(&self, changes: Vec<FileChange>, response: impl Into<Message>) {
         let mut queue = self.lock();
         if !changes.is_empty() {
             queue.push_changes(changes, false);
         }
-        queue.push(response);
+        queue.push(response.into());
     }
 
     /// Queues one message unless there is no room.
@@ -81,7 +84,7 @@ impl Outbox {
         if queue.bytes >= self.bound {
             return Err(Full);
         }
-        queue.push(message);
+        queue.push(message.into());
         self.have_written(&queue);
         Ok(())
     }
@@ -155,7 +158,7 @@ impl Outbox {
                 self.drop_all();
                 return room_again();
             }
-            if self.was_written(batch.iter().map(Vec::len).sum()) {
+            if self.was_written(batch.iter().map(Message::bytes).sum()) {
                 room_again();
             }
             queue = self.lock();
@@ -230,22 +233,22 @@ const MAX_BATCH_BYTES: usize = 256 * 1024;
 const CHUNK: usize = 64 * 1024;
 
 impl Queue {
-    fn next_batch(&mut self) -> Vec<Vec<u8>> {
+    fn next_batch(&mut self) -> Vec<Message> {
         let mut bytes = 0;
         let fitting = self.messages.iter().take_while(|message| {
             let begins_in_time = bytes < MAX_BATCH_BYTES;
-            bytes += message.len();
+            bytes += message.bytes();
             begins_in_time
         });
         let count = fitting.count();
         self.messages.drain(..count).collect()
     }
 
-    fn push(&mut self, message: Vec<u8>) {
+    fn push(&mut self, message: Message) {
         if self.closed || self.gone {
             return;
         }
-        self.bytes += message.len();
+        self.bytes += message.bytes();
         self.messages.push_back(message);
     }
 
@@ -255,7 +258,7 @@ impl Queue {
         match encode_notification(file_changed::METHOD, &params) {
             Ok(message) => {
                 self.seq += 1;
-                self.push(message);
+                self.push(message.into());
             }
             Err(error) => tracing::error!(%error, "changes could not be encoded and are lost"),
         }
@@ -272,9 +275,9 @@ pub(crate) fn encode_notification(method: &str, params: &impl Serialize) -> serd
     serde_json::to_vec(&Notification { jsonrpc: "2.0", method, params })
 }
 
-fn write_frame(output: &mut impl Write, message: &[u8]) -> io::Result<()> {
-    write!(output, "Content-Length: {}\r\n\r\n", message.len())?;
-    output.write_all(message)
+fn write_frame(output: &mut impl Write, message: &Message) -> io::Result<()> {
+    write!(output, "Content-Length: {}\r\n\r\n", message.bytes())?;
+    message.pieces().try_for_each(|piece| output.write_all(piece))
 }
 
 /// Counts what was taken, chunk by chunk, so that one can see whether the client still reads.

@@ -173,7 +173,7 @@ impl Reader {
         let result = decoded
             .and_then(|_| decode::<Value>(params))
             .and_then(|params| dispatch.lsp.request("initialize", Some(params)))
-            .and_then(|result| encode_result(&asked.id, &result));
+            .and_then(|result| encode_result(&asked.id, result));
         let (response, session) = match (result, dispatch.lsp.agreed().session()) {
             (Ok(response), Some(session)) => (response, session.clone()),
             (Ok(_), None) => {

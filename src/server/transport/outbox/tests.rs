@@ -88,6 +88,24 @@ fn a_message_is_one_write() {
 }
 
 #[test]
+fn a_message_of_several_pieces_is_one_frame() {
+    let outbox = Outbox::new(10);
+    let mut message = Message::from(b"[".to_vec());
+    message.append(b"1,".to_vec());
+    message.append(Vec::new());
+    message.append(b"2".to_vec());
+    message.write_all(b"]").unwrap();
+    outbox.push(message);
+    assert!(outbox.has_room(), "5 bytes of 10");
+    outbox.push(b"{} {}".to_vec());
+    assert!(!outbox.has_room());
+    outbox.close();
+    let written = Shared::new(Vec::new());
+    outbox.write_to(written.other(), nothing);
+    assert_eq!(*written.look(), b"Content-Length: 5\r\n\r\n[1,2]Content-Length: 5\r\n\r\n{} {}");
+}
+
+#[test]
 fn messages_that_wait_are_written_together() {
     let outbox = Outbox::new(usize::MAX);
     for _ in 0..1000 {
