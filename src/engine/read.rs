@@ -87,7 +87,7 @@ impl From<SnippetRef<'_>> for Snippet {
     }
 }
 
-/// The snippets of one file, each with the index of its request.
+/// The snippets of one file, each with the index of its request; what is not taken is not answered.
 pub struct Found<'f, P> {
     indexes: slice::Iter<'f, usize>,
     requests: &'f [EmbeddingData<P>],
@@ -129,6 +129,7 @@ impl Engine {
         let mut all = Vec::with_capacity(requests.len());
         files.into_iter().for_each(|mut of_file| all.append(&mut of_file));
         all.sort_unstable_by_key(|(index, _)| *index);
+        debug_assert!(all.iter().map(|(index, _)| *index).eq(0..requests.len()));
         all.into_iter().map(|(_, result)| result).collect()
     }
 

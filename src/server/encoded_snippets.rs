@@ -2,7 +2,7 @@
 
 use std::{io::Write, mem};
 
-use serde::Serialize;
+use serde::{Serialize, ser::Error};
 
 use super::{message::Message, method::Encode};
 use crate::{
@@ -13,10 +13,17 @@ use crate::{
 /// A [`SnippetsResult`](crate::protocol::snippets::SnippetsResult) whose items are JSON already.
 pub(crate) struct EncodedSnippets {
     pub files: Vec<FileAnswers>,
+    /// How many were asked for.
+    pub asked: usize,
 }
 
 impl Encode for EncodedSnippets {
     fn encode(self, message: &mut Message) -> serde_json::Result<()> {
+        let answered = self.files.iter().map(|file| file.ends.len()).sum::<usize>();
+        if answered != self.asked {
+            // A client that counts them would take one for another.
+            return Err(Error::custom(format_args!("there are {answered} answers to {} queries", self.asked)));
+        }
         let mut answers = self.in_order_asked();
         if let Some(last) = answers.iter_mut().rfind(|answers| !answers.is_empty()) {
             last.pop();
@@ -53,8 +60,8 @@ impl FileAnswers {
         let (mut encoder, mut ends) = (Encoder::default(), Vec::with_capacity(answers.len()));
         for (index, answer) in answers {
             if ends.is_empty() {
-                let estimated = ends.capacity().saturating_mul(estimated_bytes(&answer));
-                encoder.json.reserve(estimated.min(MAX_RESERVED_BYTES));
+                let one = estimated_bytes(&answer);
+                encoder.json.reserve(one.max(one.saturating_mul(ends.capacity()).min(MAX_RESERVED_BYTES)));
             }
             encoder.answer(&answer)?;
             encoder.json.push(b',');
@@ -69,7 +76,7 @@ impl FileAnswers {
     }
 }
 
-/// Taken for the answers about one file before it is known how long they are.
+/// Taken for further answers about one file before it is known how long they are.
 const MAX_RESERVED_BYTES: usize = 64 * 1024;
 
 /// With room for what is escaped in most texts and for the rest, so that the JSON is seldom moved.
@@ -208,10 +215,10 @@ mod tests {
         )
     }
 
-    fn encode<'a>(files: impl Iterator<Item = Vec<(usize, SnippetResult<'a>)>>) -> String {
+    fn encode<'a>(asked: usize, files: impl Iterator<Item = Vec<(usize, SnippetResult<'a>)>>) -> String {
         let files = files.map(|answers| FileAnswers::encode(answers.into_iter()).unwrap()).collect();
         let mut message = Message::default();
-        EncodedSnippets { files }.encode(&mut message).unwrap();
+        EncodedSnippets { files, asked }.encode(&mut message).unwrap();
         String::from_utf8(message.pieces().flatten().copied().collect()).unwrap()
     }
 
@@ -223,7 +230,7 @@ mod tests {
             let of_file = |file| answers.iter().enumerate().filter(move |(_, (_, of))| *of == file);
             let files = (0..3).map(|file| of_file(file).map(|(index, (parts, _))| (index, parts.answer())).collect());
             let snippets = answers.iter().map(|(parts, _)| parts.answer()).collect();
-            prop_assert_eq!(encode(files), serde_json::to_string(&SnippetsResult { snippets }).unwrap());
+            prop_assert_eq!(encode(answers.len(), files), serde_json::to_string(&SnippetsResult { snippets }).unwrap());
         }
     }
 
@@ -244,10 +251,18 @@ mod tests {
         let answers = (0..1000).map(|index| (index, if index == 0 { long.answer() } else { short.answer() }));
         let encoded = FileAnswers::encode(answers).unwrap();
         assert!(encoded.json.capacity() < 4 << 20, "{}", encoded.json.capacity());
+        let alone = FileAnswers::encode([(0, long.answer())].into_iter()).unwrap();
+        assert!(alone.json.capacity() < alone.json.len() * 5 / 4, "{}", alone.json.capacity());
     }
 
     #[test]
     fn no_answers_are_an_empty_list() {
-        assert_eq!(encode(std::iter::empty()), json!({ "snippets": [] }).to_string());
+        assert_eq!(encode(0, std::iter::empty()), json!({ "snippets": [] }).to_string());
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_is_an_error() {
+        let error = EncodedSnippets { files: Vec::new(), asked: 1 }.encode(&mut Message::default()).unwrap_err();
+        assert_eq!(error.to_string(), "there are 0 answers to 1 queries");
     }
 }

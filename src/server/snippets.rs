@@ -43,7 +43,7 @@ impl Method for Snippets {
         }
         let files = answers.into_iter().collect::<serde_json::Result<_>>();
         let files = files.map_err(|error| RpcError::internal(format!("a snippet could not be encoded: {error}")))?;
-        Ok(EncodedSnippets { files }.into())
+        Ok(EncodedSnippets { files, asked: wanted.len() }.into())
     }
 }
 

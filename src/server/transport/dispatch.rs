@@ -17,7 +17,7 @@ use tracing::field::Empty;
 
 use super::{
     End,
-    envelope::{Params, Refused},
+    envelope::{Params, ReadAgain, Refused},
     in_flight::{Asked, Help, InFlight, Limits, NotAdmitted, Ticket, Turn, Waiting, Worker},
     lsp::Lsp,
     outbox::encode_notification,
@@ -56,7 +56,10 @@ impl Job {
     /// Why it is no request, if that has been found out only now.
     fn refused(self) -> Option<Refused> {
         match self {
-            Self::Ploke { params, .. } => params.read_again()?.err(),
+            Self::Ploke { params, .. } => match params.read_again() {
+                ReadAgain::Refused(refused) => Some(refused),
+                ReadAgain::TheSame | ReadAgain::Others(_) => None,
+            },
             Self::Shutdown => None,
         }
     }
@@ -231,6 +234,7 @@ impl Dispatch {
             tracing::error!("the handler panicked");
             Ok(RpcError::internal(format!("{method}: the handler panicked")).into())
         });
+        let is_request = answer.is_ok();
         let (changes, message, error) = match answer {
             Ok(Answer { changes, response: Ok(message) }) => (changes, message, None),
             Ok(Answer { changes, response: Err(error) }) => {
@@ -240,7 +244,9 @@ impl Dispatch {
         };
         let Connection { outbox, metrics, .. } = &self.connection;
         let in_time = self.in_flight.finish(ticket, || {
-            metrics.record(method, received.elapsed(), error.is_some());
+            if is_request {
+                metrics.record(method, received.elapsed(), error.is_some());
+            }
             outbox.push_answer(changes, message);
         });
         span.record("duration_us", received.elapsed().as_micros());
@@ -249,7 +255,7 @@ impl Dispatch {
             Some(code) => span.record("result", code),
             None => span.record("result", "ok"),
         };
-        if in_time {
+        if in_time && is_request {
             self.trace(&asked, error);
         }
         tracing::debug!("done");
@@ -264,8 +270,13 @@ impl Dispatch {
                 if answer.response.is_ok() {
                     return Ok(answer);
                 }
-                // What is no JSON was not decoded, so that nothing has been done yet.
-                params.read_again().map_or(Ok(answer), |params| Ok((route.answer)(&call, params?.get())))
+                match params.read_again() {
+                    // Whatever has been done was done for what was asked.
+                    ReadAgain::TheSame => Ok(answer),
+                    // They were no JSON value, and could not be decoded: nothing has been done yet.
+                    ReadAgain::Others(params) => Ok((route.answer)(&call, params.get())),
+                    ReadAgain::Refused(refused) => Err(refused),
+                }
             }
             Job::Shutdown => {
                 let response = self.lsp.request("shutdown", None).and_then(|result| encode_result(id, result));

@@ -32,8 +32,8 @@ pub(crate) struct Params {
     message: String,
     /// Where in the message they stand.
     range: Option<Range<usize>>,
-    /// Nobody has looked at them yet.
-    are_skimmed: bool,
+    /// It is known that the message is JSON, and that these are its params.
+    is_checked: bool,
 }
 
 /// A message that is answered with an error because of what it is, not because of what it asks for.
@@ -48,13 +48,18 @@ pub(super) fn parse(body: Vec<u8>) -> Result<Incoming, Refused> {
     parse_text(utf8(body)?)
 }
 
-/// The same, but where a long request to one of these methods seems to end with its params, nobody looks at those: who
-/// decodes them will. If that fails, they have to be [read again](Params::read_again) to know what the message is.
+/// The same, but whether the params of a long request are JSON is left to who decodes them, which fails if they are not;
+/// then they have to be [read again](Params::read_again). Until its turn comes, such a request counts as what its head
+/// says. `decodes_all` knows the methods that decode all of their params before they do anything.
 pub(super) fn skim(body: Vec<u8>, decodes_all: impl Fn(&str) -> bool) -> Result<Incoming, Refused> {
+    skim_from(LONG, body, decodes_all)
+}
+
+fn skim_from(long: usize, body: Vec<u8>, decodes_all: impl Fn(&str) -> bool) -> Result<Incoming, Refused> {
     let message = utf8(body)?;
-    if message.len() >= LONG {
+    if message.len() >= long {
         if let Some((id, method, params)) = skim_text(&message).filter(|(_, method, _)| decodes_all(method)) {
-            let params = Params { message, range: Some(params), are_skimmed: true };
+            let params = Params { message, range: Some(params), is_checked: false };
             return Ok(Incoming::Request { id, method, params });
         }
     }
@@ -67,7 +72,8 @@ const LONG: usize = 64 * 1024;
 /// Bytes within which the params have to begin.
 const MAX_HEAD: usize = 1024;
 
-/// The id and method of a request, and where its params stand, if it is one: that is so if they are one JSON value.
+/// The id and method of a request whose params seem to come last, and where these stand. If that is one JSON value, then
+/// the message is just this request; if not, nothing is known of it.
 fn skim_text(message: &str) -> Option<(RequestId, String, Range<usize>)> {
     const NAME: &str = r#""params""#;
     let begin = &message.as_bytes()[..message.len().min(MAX_HEAD)];
@@ -122,11 +128,22 @@ fn parse_text(message: String) -> Result<Incoming, Refused> {
         return Err(invalid("method: must be a string"));
     };
     let range = members.params.map(|params| position_in(&message, params.get()));
-    let params = Params { message, range, are_skimmed: false };
+    let params = Params { message, range, is_checked: true };
     Ok(match id.flatten() {
         Some(id) => Incoming::Request { id, method, params },
         None => Incoming::Notification { method, params },
     })
+}
+
+/// What params turn out to be.
+#[derive(Debug, PartialEq)]
+pub(super) enum ReadAgain {
+    /// They are one JSON value, and the params of the message.
+    TheSame,
+    /// They were none; the message has these.
+    Others(Params),
+    /// The message is no request.
+    Refused(Refused),
 }
 
 impl Params {
@@ -134,15 +151,16 @@ impl Params {
         self.range.clone().map(|range| &self.message[range])
     }
 
-    /// For who could not decode them: `None` if they are to blame, else what the message is in truth.
-    pub fn read_again(self) -> Option<Result<Self, Refused>> {
-        if !self.are_skimmed {
-            return None;
+    /// For who was given them and could not decode them.
+    pub fn read_again(self) -> ReadAgain {
+        if self.is_checked {
+            return ReadAgain::TheSame;
         }
         match parse_text(self.message) {
-            Ok(Incoming::Request { params, .. }) => (params.range != self.range).then_some(Ok(params)),
-            Ok(_) => None,
-            Err(refused) => Some(Err(refused)),
+            Ok(Incoming::Request { params, .. }) if params.range != self.range => ReadAgain::Others(params),
+            // The head has an id, so that it can be nothing but a request.
+            Ok(_) => ReadAgain::TheSame,
+            Err(refused) => ReadAgain::Refused(refused),
         }
     }
 

@@ -26,6 +26,7 @@ pub(super) const TEST_ROUTES: &[Route] = &[
     Route::to::<Gated>(),
     Route::to::<Write>(),
     Route::to::<Big>(),
+    Route::to::<Fails>(),
     Route::to::<Panics>(),
     Route::to::<PanicsWhenEncoded>(),
 ];
@@ -103,6 +104,20 @@ impl Method for Big {
     fn run(_: &Call, params: BigParams) -> Result<Reply<String>, RpcError> {
         gate(&params.gate).pass();
         Ok("x".repeat(params.bytes).into())
+    }
+}
+
+/// Says how often it was asked, as an error.
+pub(super) struct Fails;
+
+impl Method for Fails {
+    const NAME: &'static str = "test/fails";
+    type Params = EchoParams;
+    type Result = ();
+
+    fn run(_: &Call, _: EchoParams) -> Result<Reply<()>, RpcError> {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        Err(RpcError::invalid_params(format!("asked {}", ASKED.fetch_add(1, SeqCst) + 1)))
     }
 }
 

@@ -147,7 +147,8 @@ fn initialize_answers_with_what_the_server_can_do() {
         capabilities["workspace"],
         json!({ "workspaceFolders": { "supported": true, "changeNotifications": true } })
     );
-    let methods = ["echo", "gated", "write", "big", "panics", "panicsWhenEncoded"].map(|name| format!("test/{name}"));
+    let methods =
+        ["echo", "gated", "write", "big", "fails", "panics", "panicsWhenEncoded"].map(|name| format!("test/{name}"));
     assert_eq!(
         capabilities["experimental"]["ploke"],
         json!({ "protocol": 1, "methods": methods, "notifications": ["ploke/fileChanged"], "openBuffers": true })
@@ -257,6 +258,33 @@ fn a_long_request_is_answered_as_a_short_one() {
         }
     }
     client.assert_alive();
+}
+
+#[test]
+fn a_long_request_that_fails_is_carried_out_once() {
+    let mut client = client();
+    for (value, times) in [(" ".repeat(100_000), "asked 1"), (String::new(), "asked 2")] {
+        client.request(json!(1), "test/fails", json!({ "value": value }));
+        let (code, message) = client.error(1);
+        assert_eq!(code, code::INVALID_PARAMS);
+        assert!(message.contains(times), "{message}");
+    }
+}
+
+#[test]
+fn a_long_message_that_is_no_json_has_no_id_and_is_no_request() {
+    let mut client = client();
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{}{{}}"#, " ".repeat(100_000));
+    client.send_body(body.as_bytes());
+    assert_eq!(client.error(Value::Null).0, code::PARSE_ERROR);
+    assert!(!client.dispatch.connection.metrics.snapshot().contains_key("test/echo"));
+
+    client.request(json!(1), "test/gated", json!({ "gate": "no-json" }));
+    gate("no-json").wait_for(1);
+    client.send_body(body.as_bytes());
+    assert_eq!(client.error(Value::Null).0, code::PARSE_ERROR);
+    gate("no-json").open();
+    assert_eq!(client.result(1), "passed");
 }
 
 #[test]

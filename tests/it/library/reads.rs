@@ -192,6 +192,25 @@ fn the_largest_limit_reads_the_whole_file() {
 }
 
 #[cfg(unix)]
+#[cfg(unix)]
+#[test]
+fn texts_of_one_file_under_two_names_take_their_room_once() {
+    let fixture = Fixture::new();
+    let path = fixture.write("f.txt", "x".repeat(600));
+    let link = fixture.path("link.txt");
+    std::os::unix::fs::symlink("f.txt", &link).unwrap();
+    let range = Some(TextRange::Bytes { start: 0, end: 400 });
+    let requests = [path, link].map(|path| EmbeddingData { path, range, ..EmbeddingData::default() });
+    let read = |max_bytes| {
+        let since = Instant::now();
+        let asking = Asking { documents: &Default::default(), max_bytes, since, cancel: &CancelToken::new() };
+        let texts = |found: &mut Found<_>| found.filter_map(|(_, found)| found.ok()).count();
+        fixture.manager.snippets_with(&requests, &asking, texts).unwrap()
+    };
+    assert_eq!(read(800), [2], "both, of one reading");
+    assert_eq!(read(799), [1]);
+}
+
 #[test]
 fn a_file_larger_than_the_memory_is_an_error_and_no_crash() {
     let fixture = Fixture::with(|builder, root| builder.with_roots([root]).with_max_file_bytes(u64::MAX));

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::errors::code;
+use crate::{
+    protocol::snippets::SnippetsParams,
+    server::{decode::decode_params, errors::code},
+};
 
 fn parse_str(message: &str) -> Result<Incoming, Refused> {
     parse(message.as_bytes().to_vec())
@@ -126,12 +129,8 @@ fn skim_str(message: &str) -> Result<Incoming, Refused> {
     skim(message.as_bytes().to_vec(), |method| method == "m")
 }
 
-fn is_skimmed(message: &str) -> bool {
-    matches!(skim_str(message), Ok(Incoming::Request { params: Params { are_skimmed: true, .. }, .. }))
-}
-
 #[test]
-fn the_params_of_a_long_request_are_looked_at_once() {
+fn the_params_of_a_long_request_are_left_to_who_decodes_them() {
     for (before, behind) in [
         (r#""id":1,"method":"m","#, "}"),
         (r#""method":"m","id":"a","#, "} "),
@@ -142,14 +141,14 @@ fn the_params_of_a_long_request_are_looked_at_once() {
         else {
             panic!("{before}")
         };
-        assert!(params.are_skimmed, "{before}");
-        let params = Params { are_skimmed: false, ..params };
+        assert!(!params.is_checked, "{before}");
+        let params = Params { is_checked: true, ..params };
         assert_eq!(Incoming::Request { id, method, params }, whole);
     }
 }
 
 #[test]
-fn what_is_no_long_request_with_its_params_last_is_parsed_at_once() {
+fn what_does_not_begin_like_a_long_request_with_its_params_last_is_parsed_at_once() {
     let id_and_method = r#""id":1,"method":"m","#;
     for message in [
         r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}}"#.to_owned(),
@@ -159,64 +158,115 @@ fn what_is_no_long_request_with_its_params_last_is_parsed_at_once() {
         long(r#""id":1.5,"method":"m","#, "}"),
         long(r#""id":1,"id":2,"method":"m","#, "}"),
         long(r#""id":1,"method":"m","p\u0061rams":1,"#, "}"),
+        long(r#""id":1,"method":"m" "#, "}"),
+        long(&format!("{id_and_method},"), "}"),
+        long(&format!("{id_and_method}\u{a0}"), "}"),
         long(&format!(r#"{id_and_method}"x":{{"#), "}}"),
         long(&format!(r#"{id_and_method}"x":"{}","#, "y".repeat(MAX_HEAD)), "}"),
     ] {
-        assert!(!is_skimmed(&message), "{}", &message[..100]);
-        assert_eq!(
-            skim_str(&message).map_err(|refused| refused.error.code),
-            parse_str(&message).map_err(|refused| refused.error.code)
-        );
+        let skimmed = skim_str(&message);
+        let is_checked = !matches!(&skimmed, Ok(Incoming::Request { params: Params { is_checked: false, .. }, .. }));
+        assert!(is_checked, "{:?}", message.get(..100));
+        assert_eq!(skimmed, parse_str(&message));
     }
 }
 
 #[test]
 fn what_was_only_skimmed_is_read_again_as_what_it_is() {
-    let request = |message: &str| match skim_str(message) {
-        Ok(Incoming::Request { params, .. }) => params,
+    let read_again = |message: &str| match skim_str(message) {
+        Ok(Incoming::Request { params, .. }) if !params.is_checked => params.read_again(),
         other => panic!("{other:?}"),
     };
     let message = |behind| long(r#""id":1,"method":"m","#, behind);
-    assert_eq!(request(&message("}")).read_again(), None);
+    assert_eq!(read_again(&message("}")), ReadAgain::TheSame);
 
-    let more = request(&message(r#","extra":{}}"#)).read_again().unwrap().unwrap();
+    let ReadAgain::Others(more) = read_again(&message(r#","extra":{}}"#)) else { panic!("they are the same") };
     assert!(more.get().unwrap().ends_with("é\"}"));
 
-    for (behind, code, id) in [
-        ("", code::PARSE_ERROR, RequestId::Null),
-        ("]}", code::PARSE_ERROR, RequestId::Null),
-        ("}}", code::PARSE_ERROR, RequestId::Null),
-        (r#","id":2}"#, code::INVALID_REQUEST, RequestId::Null),
-        (r#","params":{}}"#, code::INVALID_REQUEST, RequestId::Number(1)),
+    let broken = |token, instead: &str| message("}").replace(token, instead);
+    for (message, code, id) in [
+        (message(""), code::PARSE_ERROR, RequestId::Null),
+        (message("]}"), code::PARSE_ERROR, RequestId::Null),
+        (message("}}"), code::PARSE_ERROR, RequestId::Null),
+        (message("\u{c}}"), code::PARSE_ERROR, RequestId::Null),
+        (broken(r#""params":"#, "\"params\":\u{a0}"), code::PARSE_ERROR, RequestId::Null),
+        (message(r#","id":2}"#), code::INVALID_REQUEST, RequestId::Null),
+        (message(r#","params":{}}"#), code::INVALID_REQUEST, RequestId::Number(1)),
     ] {
-        let refused = request(&message(behind)).read_again().unwrap().unwrap_err();
-        assert_eq!((refused.error.code, refused.id), (code, id), "{behind}");
+        let ReadAgain::Refused(refused) = read_again(&message) else { panic!("{:?}", message.get(..100)) };
+        assert_eq!((refused.error.code, refused.id), (code, id));
     }
 }
 
+/// What becomes of a message in the end, and how often its request is carried out.
+fn outcome(incoming: Result<Incoming, Refused>) -> (String, usize) {
+    let Ok(Incoming::Request { id, method, params }) = incoming else { return (format!("{incoming:?}"), 0) };
+    let decoded = |params: &Params| decode_params::<SnippetsParams>(params.get().unwrap_or("{}"));
+    let shown = |decoded: Result<SnippetsParams, RpcError>| {
+        let runs = decoded.is_ok().into();
+        (format!("{id:?} {method} {decoded:?}"), runs)
+    };
+    match decoded(&params) {
+        Ok(decoded) => shown(Ok(decoded)),
+        Err(error) => match params.read_again() {
+            ReadAgain::TheSame => shown(Err(error)),
+            ReadAgain::Others(params) => shown(decoded(&params)),
+            ReadAgain::Refused(refused) => (format!("{:?}", Err::<Incoming, _>(refused)), 0),
+        },
+    }
+}
+
+/// Puts a token into a message, in the place of so many characters.
+type Splice = (prop::sample::Index, usize, &'static str);
+
+fn splice() -> impl Strategy<Value = Splice> {
+    let token = prop::sample::select(vec![
+        "",
+        "",
+        " ",
+        "\u{a0}",
+        "\u{c}",
+        "\"",
+        "\\",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "0",
+        "é",
+        ",,",
+        r#","id":2"#,
+        r#""params":{},"#,
+        r#","params":{}"#,
+        r#","x":{}"#,
+        r#""x":"","#,
+        "null",
+    ]);
+    (any::<prop::sample::Index>(), 0..3_usize, token)
+}
+
 proptest! {
-    /// A text that could be a message: members in any order, some of them twice or broken.
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
     #[test]
-    fn params_that_were_skimmed_are_those_of_the_message_if_they_are_json(
-        members in prop::collection::vec(
-            prop::sample::select(vec![
-                r#""jsonrpc":"2.0""#, r#""id":1"#, r#""id":"\"params\":""#, r#""method":"m""#, r#""params":{"x":1}"#,
-                r#" "params" : [ ] "#, r#""params":"}""#, r#""params":{"params":{}}"#, r#""x":{"params":1}"#, r#""x":""#, "{", "}",
-                r#""par\u0061ms":1"#, "",
-            ]),
-            0..7,
-        ),
-        separator in prop::sample::select(vec![",", " ,\n", ",,", ""]),
-        end in prop::sample::select(vec!["}", "} ", "}}", ""]),
+    fn a_message_that_is_skimmed_comes_to_the_same_end(
+        message in prop::sample::select(vec![
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"snippets":[{"uri":"file:///a","name":"\"params\":}"}]}}"#,
+            r#" { "jsonrpc" : "2.0" , "id" : "a" , "method" : "m" , "params" : { "snippets" : [ ] } } "#,
+            r#"{"jsonrpc":"2.0","method":"m","id":1,"params":null}"#,
+            r#"{"jsonrpc":"2.0","method":"m","params":{"snippets":[]},"id":1}"#,
+        ]),
+        splices in prop::collection::vec(splice(), 0..4),
     ) {
-        let head = [r#""jsonrpc":"2.0""#, r#""id":7"#, r#""method":"m""#];
-        for members in [members.clone(), head.into_iter().chain(members).collect()] {
-            let message = format!("{{{}{end}", members.join(separator));
-            let Some((id, method, range)) = skim_text(&message) else { continue };
-            if serde_json::from_str::<IgnoredAny>(&message[range.clone()]).is_ok() {
-                let params = Params { message: message.clone(), range: Some(range), are_skimmed: false };
-                prop_assert_eq!(parse_str(&message), Ok(Incoming::Request { id, method, params }));
-            }
+        let mut message: Vec<char> = message.chars().collect();
+        for (index, removed, token) in splices {
+            let begin = index.index(message.len() + 1);
+            let end = message.len().min(begin + removed);
+            message.splice(begin..end, token.chars());
         }
+        let body = message.into_iter().collect::<String>().into_bytes();
+        prop_assert_eq!(outcome(skim_from(0, body.clone(), |_| true)), outcome(parse(body)));
     }
 }
