@@ -48,7 +48,7 @@ pub(super) struct Dispatch {
 
 /// What is to be done for a request.
 pub(super) enum Job {
-    Ploke { route: &'static Route, session: Arc<Session>, documents: Arc<OpenDocuments>, params: Params },
+    Ploke { route: &'static Route, session: Arc<Session>, documents: Arc<OpenDocuments>, params: Arc<Params> },
     Shutdown,
 }
 
@@ -106,6 +106,14 @@ impl Dispatch {
     /// Ends a request if it has not passed its commit point.
     pub fn cancel(self: &Arc<Self>, id: &RequestId) {
         let help = self.in_flight.cancel(id, |asked| self.push_cancelled(asked));
+        self.help(help);
+        self.connection.outbox.wait_for_room();
+    }
+
+    /// Answers a message that was admitted as the request with this id and is none, unless that has been done.
+    pub fn retract(self: &Arc<Self>, id: &RequestId, refused: &Refused) {
+        let answer = || encode_error(&refused.id, &refused.error);
+        let help = self.in_flight.cancel(id, |_| self.connection.outbox.push(answer()));
         self.help(help);
         self.connection.outbox.wait_for_room();
     }

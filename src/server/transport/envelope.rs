@@ -49,8 +49,8 @@ pub(super) fn parse(body: Vec<u8>) -> Result<Incoming, Refused> {
 }
 
 /// The same, but whether the params of a long request are JSON is left to who decodes them, which fails if they are not;
-/// then they have to be [read again](Params::read_again). Until its turn comes, such a request counts as what its head
-/// says. `decodes_all` knows the methods that decode all of their params before they do anything.
+/// then they have to be [read again](Params::read_again), and so they have before anything else is made of what the
+/// message seems to be. `decodes_all` knows the methods that decode all of their params before they do anything.
 pub(super) fn skim(body: Vec<u8>, decodes_all: impl Fn(&str) -> bool) -> Result<Incoming, Refused> {
     skim_from(LONG, body, decodes_all)
 }
@@ -151,12 +151,12 @@ impl Params {
         self.range.clone().map(|range| &self.message[range])
     }
 
-    /// For who was given them and could not decode them.
-    pub fn read_again(self) -> ReadAgain {
+    /// For who was given them and could not decode them, or cannot wait until they are decoded.
+    pub fn read_again(&self) -> ReadAgain {
         if self.is_checked {
             return ReadAgain::TheSame;
         }
-        match parse_text(self.message) {
+        match parse_text(self.message.clone()) {
             Ok(Incoming::Request { params, .. }) if params.range != self.range => ReadAgain::Others(params),
             // The head has an id, so that it can be nothing but a request.
             Ok(_) => ReadAgain::TheSame,

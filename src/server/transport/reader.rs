@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    sync::{Arc, mpsc},
+    sync::{Arc, Weak, mpsc},
     time::Instant,
 };
 
@@ -14,7 +14,7 @@ use super::{
     End,
     client_process::ClientProcess,
     dispatch::{Dispatch, Job},
-    envelope::{self, Incoming, Params},
+    envelope::{self, Incoming, Params, ReadAgain},
     frames::{Frame, FrameReader},
     in_flight::Asked,
 };
@@ -34,6 +34,8 @@ pub(super) struct Reader {
     phase: Phase,
     session_ends: mpsc::Sender<End>,
     client_process: Option<ClientProcess>,
+    /// The request that was read last, if it is not known yet whether it is one, for as long as it is carried out.
+    unchecked: Option<(RequestId, Weak<Params>)>,
 }
 
 enum Phase {
@@ -51,7 +53,7 @@ impl Reader {
         session_ends: mpsc::Sender<End>,
     ) -> Self {
         let frames = FrameReader::new(Box::new(input) as Box<_>, max_message_bytes);
-        Self { frames, routes, phase: Phase::Uninitialized, session_ends, client_process: None }
+        Self { frames, routes, phase: Phase::Uninitialized, session_ends, client_process: None, unchecked: None }
     }
 
     /// Waits for a message and takes it in, with all others that have come by then; returns why the session ends, if it
@@ -88,6 +90,7 @@ impl Reader {
 
     fn receive(&mut self, dispatch: &Arc<Dispatch>, body: Vec<u8>) -> Option<End> {
         let received = Instant::now();
+        self.check_last(dispatch);
         let incoming = match &self.phase {
             Phase::Running(_) => envelope::skim(body, |method| self.routes.iter().any(|route| route.name == method)),
             Phase::Uninitialized | Phase::ShutDown(_) => envelope::parse(body),
@@ -119,6 +122,8 @@ impl Reader {
             (Phase::ShutDown(_), _) => dispatch.refuse(&asked, &after_shutdown()),
             (Phase::Running(session), Some(route)) => {
                 let documents = session.editor.documents();
+                let params = Arc::new(params);
+                self.unchecked = Some((asked.id.clone(), Arc::downgrade(&params)));
                 dispatch.admit(asked, Job::Ploke { route, session: session.clone(), documents, params });
             }
             (Phase::Running(session), None) if method == "shutdown" => {
@@ -128,6 +133,14 @@ impl Reader {
             (Phase::Running(_), None) => {
                 dispatch.refuse(&asked, &RpcError::invalid_request("the server has been initialized already"));
             }
+        }
+    }
+
+    /// What comes next may speak of the request before by its id: that must be one.
+    fn check_last(&mut self, dispatch: &Arc<Dispatch>) {
+        let Some((id, params)) = self.unchecked.take() else { return };
+        if let Some(ReadAgain::Refused(refused)) = params.upgrade().map(|params| params.read_again()) {
+            dispatch.retract(&id, &refused);
         }
     }
 

@@ -288,6 +288,26 @@ fn a_long_message_that_is_no_json_has_no_id_and_is_no_request() {
 }
 
 #[test]
+fn a_long_message_that_is_no_request_is_refused_before_its_turn_if_another_comes() {
+    let mut client = TestClient::initialized(Setup::running(1));
+    let long = |end: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"test/echo","params":{}{end}"#, " ".repeat(100_000)).into_bytes()
+    };
+    client.request(json!(0), "test/gated", json!({ "gate": "before" }));
+    gate("before").wait_for(1);
+    client.send_body(&long("{}"));
+    client.cancel(json!(1));
+    assert_eq!(client.error(Value::Null).0, code::PARSE_ERROR);
+    client.send_body(&long(r#"{},"id":2}"#));
+    client.request(json!(1), "test/echo", json!({ "value": "good" }));
+    assert_eq!(client.error(Value::Null).0, code::INVALID_REQUEST);
+    gate("before").open();
+    assert_eq!(client.result(0), "passed");
+    assert_eq!(client.result(1), "good");
+    client.assert_alive();
+}
+
+#[test]
 fn absent_params_are_an_empty_object() {
     let mut client = client();
     client.send(json!({ "jsonrpc": "2.0", "id": null, "method": "test/echo" }));
